@@ -30,7 +30,7 @@ class Module:
 @patch
 @torch.no_grad()
 def backward(self:Module):
-    "Set `.g` of the last call's arguments and of the parameters, from `out.g`; uses up what was remembered"
+    "Set `.g` of the arguments and parameters from `out.g`; uses up what the call remembered"
     if self.args is None:
         raise RuntimeError(f'{type(self).__name__}.backward needs a call of the layer first: '
                            'there was none, or the last backward has used it up')
@@ -45,7 +45,8 @@ def parameters(self:Module):
 
 @patch
 def __repr__(self:Module):
-    return f"{type(self).__name__}({', '.join(f'{o} {tuple(getattr(self, o).shape)}' for o in self.param_names)})"
+    shapes = [f'{o} {tuple(getattr(self, o).shape)}' for o in self.param_names]
+    return f"{type(self).__name__}({', '.join(shapes)})"
 
 # %% ../nbs/02_modules.ipynb #5d3a251d
 class Linear(Module):
@@ -66,7 +67,7 @@ ReLu = ReLU  # as it was first spelled
 
 # %% ../nbs/02_modules.ipynb #7879b966
 class MSE(Module):
-    "Mean squared error: out (n,1), targ (n,) -> scalar; the end of the chain, where loss.g is 1 unless it is set"
+    "Mean squared error: out (n,1), targ (n,) -> scalar; loss.g is 1 unless it has been set"
     def forward(self, out, targ): return mse(out, targ)
     def bwd(self, loss, out, targ):
         mse_grad(out, targ)

@@ -56,10 +56,10 @@ class _Hand(torch.autograd.Function):
 
 # %% ../nbs/03_nn_module.ipynb #ee9630e0
 class Bridge(nn.Module):
-    "A hand-written `layer` as an `nn.Module`, with its own backward pass; shares the parameters until it is moved"
+    "A hand-written `layer` as an `nn.Module`; shares its parameters until it is moved"
     def __init__(self, layer:Module):
         super().__init__()
-        if isinstance(layer, Sequential): raise TypeError('Bridge takes one layer: use as_module for a Sequential')
+        if isinstance(layer, Sequential): raise TypeError('Bridge takes one layer, got a Sequential: use as_module')
         self.layer = layer
         for o in layer.param_names: setattr(self, o, nn.Parameter(getattr(layer, o)))
 
