@@ -71,8 +71,10 @@ def shapes(
         @wraps(f)
         def inner(*args, **kw):
             if kw or len(args) <= last:
-                try: args,kw = sig.bind(*args, **kw).args,{}
+                try: bound = sig.bind(*args, **kw)
                 except TypeError as e: raise TypeError(f'{name}: {e}') from None
+                bound.apply_defaults()
+                args = bound.args
             check(*[_look(name, p, args[i]) for p,i in picks])
             return f(*args)
         return inner
