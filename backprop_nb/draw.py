@@ -90,7 +90,7 @@ def _add_grads(graph):
         n.grad = grad.get(n.name)
     return graph
 
-def neuron_graph(x=1.5, w=.8, b=.3, v=.5, c=-.25, t=1.):
+def neuron_graph(x=1.5, w=.8, b=.2, v=.6, c=-.25, t=1.):
     "One example, one hidden unit, the squared error"
     return scalar_graph(neuron, x=x, w=w, b=b, v=v, c=c, t=t)
 

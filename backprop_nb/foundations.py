@@ -11,6 +11,7 @@ import inspect, torch
 from functools import lru_cache, partial, wraps
 
 # %% ../nbs/01_foundations.ipynb #2769d985
+#| code-fold: true
 def _refuse(fname, spec, *sigs):
     "Raise one sentence if `sigs`, a (shape, dtype, device) for each entry of `spec`, do not fit"
     for (p,_),(shape,dtype,_) in zip(spec, sigs):
@@ -25,6 +26,7 @@ def _refuse(fname, spec, *sigs):
     _fit(fname, spec, [tuple(sig[0]) for sig in sigs])
 
 # %% ../nbs/01_foundations.ipynb #65e6f84e
+#| code-fold: true
 def _tup(s): return '(' + ', '.join(map(str, s)) + (',)' if len(s)==1 else ')')
 
 def _fit(fname, spec, shapes):
@@ -44,6 +46,7 @@ def _fit(fname, spec, shapes):
             raise ValueError(f'{fname}: {clash}; {needs}got {got}')
 
 # %% ../nbs/01_foundations.ipynb #e093054b
+#| code-fold: true
 def _look(fname, p, t):
     "The (shape, dtype, device) of the argument `t`, or of its gradient where `p` ends in .g"
     if not isinstance(t, torch.Tensor):
@@ -56,6 +59,7 @@ def _look(fname, p, t):
     return t.shape, t.dtype, t.device
 
 # %% ../nbs/01_foundations.ipynb #911bddf0
+#| code-fold: true
 def shapes(
     spec:str, # such as 'x: n d, w: d k, out.g: n k'; '*s' is a whole shape, '1' a size of one
 ):
@@ -167,7 +171,8 @@ def test_grad(
     _need(got.numel(), f'{name} is empty: nothing was checked')
     _finite(name, got)
     _finite(f'{name}: the expected one', want)
-    err,rtol = rel_err(got, want), rtol or rtols.get(got.dtype, 1e-5)
+    err = rel_err(got, want)
+    if rtol is None: rtol = rtols.get(got.dtype, 1e-5)
     dust = 8*torch.finfo(got.dtype).eps*float(terms)
     if err <= rtol or _norm(got - want) <= dust: return
     _need(False, f'{name} is off by {err:.2g} in relative error, where {rtol:.0e} is allowed; '

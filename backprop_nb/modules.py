@@ -34,9 +34,8 @@ def backward(self:Module):
     if self.args is None:
         raise RuntimeError(f'{type(self).__name__}.backward needs a call of the layer first: '
                            'there was none, or the last backward has used it up')
-    out,args = self.out,self.args
+    self.bwd(self.out, *self.args)
     self.args = self.out = None
-    self.bwd(out, *args)
 
 @patch
 def parameters(self:Module):
@@ -93,13 +92,14 @@ def _leaves(layers):
     for l in layers: yield from _leaves(l.layers) if isinstance(l, Sequential) else [l]
 
 def _once(name, layers):
-    "Refuse the same layer object twice"
+    "Refuse the same layer, or the same parameter, twice"
     seen = set()
     for l in _leaves(layers):
-        if id(l) in seen:
-            raise ValueError(f'{name}: {l} is there twice, but a layer remembers one call only: '
-                             'make two layers, which may share their parameters\' values')
-        seen.add(id(l))
+        for o in (l, *l.parameters()):
+            if id(o) in seen:
+                raise ValueError(f'{name}: {l}, or a parameter of it, is there twice, and the second '
+                                 'would overwrite what the first needs: make two, each of its own')
+            seen.add(id(o))
 
 # %% ../nbs/02_modules.ipynb #6a184bc9
 class Model:

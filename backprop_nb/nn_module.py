@@ -52,7 +52,10 @@ class _Hand(torch.autograd.Function):
         for o in tensors: o.__dict__.pop('g', None)
         inner.out.g = g
         inner.backward()
-        return None, *[getattr(o, 'g', None) for o in tensors]
+        grads = [getattr(o, 'g', None) for o in tensors]
+        if any(need and o is None for need,o in zip(ctx.needs_input_grad[1:], grads)):
+            raise RuntimeError(f'{inner}: its bwd has left a gradient unset that is needed')
+        return None, *grads
 
 # %% ../nbs/03_nn_module.ipynb #ee9630e0
 class Bridge(nn.Module):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest, torch
 from backprop_nb.draw import neuron_graph, scalar_graph, stepper
 
-base = dict(x=1.5, w=.8, b=.3, v=.5, c=-.25, t=1.)
+base = dict(x=1.5, w=.8, b=.2, v=.6, c=-.25, t=1.)
 title = 'One example, one hidden unit'
 names = ['w', 'x', 'b', 'z', 'h', 'v', 'c', 'y', 't', 'L']
 
@@ -161,18 +161,18 @@ def test_words_follow_the_slider(opened, figure):
     page.get_by_role('button', name='Next').focus()
     page.keyboard.press('End')
     told = page.locator('[aria-live=polite]')
-    assert 'The gradient of x is that of z, −0.5, times 0.8: −0.4.' in told.inner_text()
+    assert 'The gradient of x is that of z, −0.492, times 0.8: −0.394.' in told.inner_text()
     assert page.locator('.math').get_attribute('aria-hidden') == 'true'
     flat = lambda: ''.join(page.locator('.math').inner_text().split())
-    assert flat() == 'x=z·∂z/∂x=z·w=(−0.5)·0.8=−0.4'
+    assert flat() == 'x=z·∂z/∂x=z·w=(−0.492)·0.8=−0.394'
     page.get_by_role('button', name='Reset').click()
     page.keyboard.press('ArrowRight')
-    assert flat() == 'z=w·x+b=0.8·1.5+0.3=1.5'
+    assert flat() == 'z=w·x+b=0.8·1.5+0.2=1.4'
     page.keyboard.press('End')
     slide(page, 5)                                     # x = -1.5: the relu is off
     assert 'The gradient of x is that of z, 0, times 0.8: 0.' in told.inner_text()
     assert page.locator('path.edge.shut').count() == 2 # the relu, and v whose local derivative is h = 0
-    assert 'that of h, −1.25, times 0: 0.' in page.locator('svg desc').text_content()
+    assert 'that of h, −1.5, times 0: 0.' in page.locator('svg desc').text_content()
 
 def test_sums_and_two_figures_on_a_page(opened):
     a = stepper(lambda a=1.5: scalar_graph('b = a + a | a: 1; a: 1 \n c = b*b | b: b; b: b', a=a), a=(-2, 2))
@@ -203,7 +203,7 @@ def test_still_picture_without_scripts(opened, figure):
     assert img.count() == 1 and page.locator('button').count() == 0
     box = img.bounding_box()
     assert box['width'] > 300 and box['height'] > 400, box
-    assert 'z is computed from w, x and b. It is 1.5.' in img.get_attribute('alt')
+    assert 'z is computed from w, x and b. It is 1.4.' in img.get_attribute('alt')
     assert page.evaluate("document.querySelector('img').naturalWidth") > 300, 'the picture must be a valid SVG'
 
 @pytest.mark.parametrize('width', [390, 320])
