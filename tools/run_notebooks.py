@@ -3,7 +3,8 @@
     python tools/run_notebooks.py [NOTEBOOK ...]           run and store the outputs
     python tools/run_notebooks.py --check [NOTEBOOK ...]   run and compare the text outputs with the stored ones
 
-Without a name, all of nbs/. Each notebook runs in a process of its own, in nbs/, as `nbdev_test` runs it.
+Without a name, all of nbs/. Each notebook runs in a process of its own, in nbs/, as `nbdev_test` runs it, and with one thread,
+so that sums are added up in the same order on every machine.
 """
 import argparse, difflib, os, subprocess, sys, time
 from pathlib import Path
@@ -64,7 +65,8 @@ def main():
     paths = [p.resolve() for p in a.notebooks] or sorted((root/'nbs').glob('*.ipynb'))
     if a.one: sys.exit(run_one(paths[0], a.check))
     flags = ['--one'] + ['--check'] * a.check
-    failed = [p.name for p in paths if subprocess.run([sys.executable, __file__, *flags, str(p)]).returncode]
+    env = os.environ | dict(OMP_NUM_THREADS='1')
+    failed = [p.name for p in paths if subprocess.run([sys.executable, __file__, *flags, str(p)], env=env).returncode]
     print(f'{len(paths) - len(failed)} passed, {len(failed)} failed')
     sys.exit(bool(failed))
 
