@@ -35,8 +35,8 @@ class Softmax(Module):
 @shapes('z: *s')
 def logsumexp(z, dim=-1):
     "log(sum(exp(z))) along `dim`, which it removes"
-    m = z.amax(dim, keepdim=True)
-    return ((z - m).exp().sum(dim, keepdim=True).log() + m).squeeze(dim)
+    a = z.amax(dim, keepdim=True)
+    return ((z - a).exp().sum(dim, keepdim=True).log() + a).squeeze(dim)
 
 @shapes('out: *s, out.g: *s')
 def logsumexp_grad(z, out, dim=-1):
@@ -62,6 +62,7 @@ class LogSoftmax(Module):
     def bwd(self, out, z): log_softmax_grad(z, out, self.dim)
 
 # %% ../nbs/05_losses.ipynb #f8dbc518
+#| code-fold: true
 def _labels(z, targ):
     "Refuse, in one sentence, targets that are not class indices for the rows of z (n,k)"
     if not isinstance(targ, torch.Tensor) or targ.dtype != torch.int64:
@@ -107,8 +108,8 @@ def _nll(logp, targ, reduction, eps):
     if eps: rows = (1 - eps)*rows - eps*logp.mean(1)
     return _reduce('cross_entropy', rows, reduction)
 
-def _p_minus_y(p, out, targ, reduction, eps):
-    "The gradient (P - Y)*out.g from P (n,k), which it overwrites"
+def _p_minus_t(p, out, targ, reduction, eps):
+    "The gradient (P - T)*g, one g a row, from P (n,k), which it overwrites"
     g = _above('cross_entropy', out, len(targ), reduction)
     p.scatter_(1, targ.unsqueeze(1), eps - 1., reduce='add')
     if eps: p -= eps/p.shape[1]
@@ -123,7 +124,7 @@ def cross_entropy_grad(z, out, targ, reduction='mean', label_smoothing=0.):
     "Set z.g (n,k), where out = cross_entropy(z, targ, ...); where a scalar has no out.g, it is 1"
     p = softmax(z)
     _labels(z, targ)
-    z.g = _p_minus_y(p, out, targ, reduction, label_smoothing)
+    z.g = _p_minus_t(p, out, targ, reduction, label_smoothing)
 
 # %% ../nbs/05_losses.ipynb #bc7cd34f
 class CrossEntropyLoss(Module):
@@ -146,7 +147,7 @@ class CrossEntropyLoss(Module):
 
     def bwd(self, out, z, targ):
         p = out.__dict__.pop('logp').exp_() # in place, and gone from `out`
-        z.g = _p_minus_y(p, out, targ, *self.how)
+        z.g = _p_minus_t(p, out, targ, *self.how)
 
 # %% ../nbs/05_losses.ipynb #e2efc201
 def _answers(targ):

@@ -44,6 +44,7 @@ def __repr__(self:Optimizer):
     return f"{type(self).__name__}({len(self.params)} parameters, {', '.join(opts)})"
 
 # %% ../nbs/06_optim.ipynb #68d481b6
+#| code-fold: true
 def _params(name, params):
     "A list of different floating-point tensors, or one sentence"
     if isinstance(params, torch.Tensor):
@@ -55,7 +56,8 @@ def _params(name, params):
             got = p.dtype if isinstance(p, torch.Tensor) else type(p).__name__
             raise TypeError(f'{name} needs floating-point tensors as parameters, got {got}')
     if len({id(p) for p in params}) < len(params):
-        raise ValueError(f'{name} was given the same parameter twice, and would move it twice a step')
+        raise ValueError(f'{name} was given the same parameter twice, '
+                         'and would move it twice a step')
     return params
 
 def _option(name, k, v):
@@ -64,10 +66,12 @@ def _option(name, k, v):
     if k in ('alpha','betas'): top,need = 1.,'at least 0 and below 1'
     pair = isinstance(v, (tuple,list)) and len(v) == 2
     vs = v if pair else [v]
-    if pair == (k == 'betas') and all(isinstance(o, (int,float)) and 0 <= o < top for o in vs): return v
+    ok = all(isinstance(o, (int,float)) and 0 <= o < top for o in vs)
+    if ok and pair == (k == 'betas'): return v
     raise ValueError(f"{name}: {k} should be {'two numbers, ' * (k=='betas')}{need}, got {v!r}")
 
 # %% ../nbs/06_optim.ipynb #22b6be7d
+#| code-fold: true
 def _gradient(name, i, p):
     "Refuse, in one sentence, a parameter without a fitting gradient"
     g = getattr(p, 'g', None)
@@ -155,7 +159,7 @@ class AdamW(Adam):
         p.mul_(1 - self.lr*self.weight_decay)
         return p.g
 
-# %% ../nbs/06_optim.ipynb #64b4cda4
+# %% ../nbs/06_optim.ipynb #2c1fd929
 class Schedule:
     "Sets `opt.lr` to `lr_at(t)`: once at the start, with t=0, and after each `step()`"
     def __init__(self, opt):
@@ -168,6 +172,17 @@ class Schedule:
 
     def apply(self): self.opt.lr = self.lr_at(self.t)
 
+def _cos(a, b, part):
+    "Half a cosine from a, where part=0, to b, where part=1"
+    return b + (a - b)*(1 + math.cos(math.pi*part))/2
+
+def _demand(ok, otherwise):
+    if not ok: raise ValueError(otherwise)
+
+def _count(name, k, v):
+    _demand(isinstance(v, int) and v > 0, f'{name}: {k} is a number of steps, 1 or more, got {v}')
+
+# %% ../nbs/06_optim.ipynb #1bf1388f
 class StepLR(Schedule):
     "lr times `gamma` every `step_size` steps"
     def __init__(self, opt, step_size, gamma=.1):
@@ -184,15 +199,7 @@ class CosineAnnealingLR(Schedule):
         super().__init__(opt)
     def lr_at(self, t): return _cos(self.base_lr, self.eta_min, t/self.T_max)
 
-def _cos(a, b, part):
-    "Half a cosine from a, where part=0, to b, where part=1"
-    return b + (a - b)*(1 + math.cos(math.pi*part))/2
-
-def _count(name, k, v):
-    if not (isinstance(v, int) and v > 0):
-        raise ValueError(f'{name}: {k} is a number of steps, 1 or more, got {v}')
-
-# %% ../nbs/06_optim.ipynb #2c1fd929
+# %% ../nbs/06_optim.ipynb #db7a83eb
 class OneCycleLR(Schedule):
     "lr up to `max_lr` and down to almost nothing in `total_steps`, and momentum the other way"
     def __init__(self,
@@ -209,11 +216,10 @@ class OneCycleLR(Schedule):
     ):
         _count('OneCycleLR', 'total_steps', total_steps)
         _option('OneCycleLR', 'max_lr', max_lr)
-        if cycle_momentum and not getattr(opt, 'momentum', getattr(opt, 'betas', 0)):
-            raise ValueError(f'OneCycleLR: {type(opt).__name__} has no momentum to cycle: give it one, '
-                             'or say cycle_momentum=False')
-        if not 0 <= pct_start <= 1:
-            raise ValueError(f'OneCycleLR: pct_start lies between 0 and 1, got {pct_start}')
+        _demand(0 <= pct_start <= 1, f'OneCycleLR: pct_start is from 0 to 1, got {pct_start}')
+        _demand(not cycle_momentum or getattr(opt, 'momentum', getattr(opt, 'betas', 0)),
+                f'OneCycleLR: {type(opt).__name__} has no momentum to cycle: '
+                'give it one, or say cycle_momentum=False')
         self.total_steps,self.cycle_momentum = total_steps,cycle_momentum
         self.peak = pct_start*total_steps - 1 # the step with the highest lr
         self.lrs = max_lr/div_factor,max_lr,max_lr/div_factor/final_div_factor
@@ -224,8 +230,8 @@ class OneCycleLR(Schedule):
 @patch
 def at(self:OneCycleLR, t, start, top, end):
     "Half a cosine from `start` to `top`, and another one to `end`"
-    if t > self.total_steps:
-        raise ValueError(f'OneCycleLR: the cycle of {self.total_steps} steps is over, this is step {t}')
+    _demand(t <= self.total_steps,
+            f'OneCycleLR: the cycle of {self.total_steps} steps is over, this is step {t}')
     last,peak = self.total_steps - 1,self.peak
     t = min(t, last) # after the last step of the optimiser
     if t <= peak and peak > 0: return _cos(start, top, t/peak)
