@@ -1,7 +1,7 @@
 """The stepper in a real browser: what is shown, how it is steered, who can read it.
 
 Needs Playwright and Chromium (`pip install playwright axe-playwright-python`, `apt-get install chromium`; CHROMIUM names another
-program). Where one is missing the tests are skipped, unless CI_BROWSER=required: then they fail.
+program). Where one is missing the tests are skipped, unless BROWSER_TESTS=required: then they fail.
 The numbers are judged by PyTorch's autograd on formulas written out here, so no arithmetic is shared with the figure.
 """
 import os, re, shutil
@@ -15,7 +15,7 @@ names = ['w', 'x', 'b', 'z', 'h', 'v', 'c', 'y', 't', 'L']
 
 def missing(what):
     said = f'BROWSER TESTS DID NOT RUN: {what} is missing'
-    pytest.fail(said + ', and CI_BROWSER=required') if os.environ.get('CI_BROWSER') == 'required' else pytest.skip(said)
+    pytest.fail(said + ', and BROWSER_TESTS=required') if os.environ.get('BROWSER_TESTS') == 'required' else pytest.skip(said)
 
 @pytest.fixture(scope='session')
 def browser():

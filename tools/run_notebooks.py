@@ -2,6 +2,7 @@
 
     python tools/run_notebooks.py [NOTEBOOK ...]           run and store the outputs
     python tools/run_notebooks.py --check [NOTEBOOK ...]   run and compare the text outputs with the stored ones
+    python tools/run_notebooks.py --slow [NOTEBOOK ...]    run the cells marked `#| slow` as well, which else keep their outputs
 
 Without a name, all of nbs/. Each notebook runs in a process of its own, in nbs/, as `nbdev_test` runs it, and with one thread,
 so that sums are added up in the same order on every machine.
@@ -16,9 +17,9 @@ def texts(cell):
     for o in cell.get('outputs', []):
         if o['output_type'] == 'stream': yield ''.join(o['text'])
         elif o['output_type'] != 'error':
-            yield from (''.join(v) for k, v in o.get('data', {}).items() if k in ('text/plain', 'text/html', 'text/markdown'))
+            yield from (''.join(v) for k, v in sorted(o.get('data', {}).items()) if k in ('text/plain', 'text/html', 'text/markdown'))
 
-def run_one(path, check):
+def run_one(path, check, slow=False):
     "Run one notebook in this process; the exit status is 1 where it fails or differs"
     from execnb.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
@@ -30,7 +31,8 @@ def run_one(path, check):
     shell, start = CaptureShell(path), time.time()
     for cell in nb.cells:
         if cell.cell_type != 'code': continue
-        skip = any(l.replace(' ', '').startswith(('#|eval:false', '#|slow')) for l in cell.source.splitlines())
+        keep = ('#|eval:false',) if slow else ('#|eval:false', '#|slow')
+        skip = any(l.replace(' ', '').startswith(keep) for l in cell.source.splitlines())
         if skip: continue   # these keep the outputs that they have
         cell.outputs = []
         shell.cell(cell)
@@ -60,11 +62,12 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('notebooks', nargs='*', type=Path, help='notebooks to run (default: all of nbs/)')
     ap.add_argument('--check', action='store_true', help='compare with the stored text outputs; change nothing')
+    ap.add_argument('--slow', action='store_true', help='run the slow cells, too')
     ap.add_argument('--one', action='store_true', help=argparse.SUPPRESS)
     a = ap.parse_args()
     paths = [p.resolve() for p in a.notebooks] or sorted((root/'nbs').glob('*.ipynb'))
-    if a.one: sys.exit(run_one(paths[0], a.check))
-    flags = ['--one'] + ['--check'] * a.check
+    if a.one: sys.exit(run_one(paths[0], a.check, a.slow))
+    flags = ['--one'] + ['--check'] * a.check + ['--slow'] * a.slow
     env = os.environ | dict(OMP_NUM_THREADS='1')
     failed = [p.name for p in paths if subprocess.run([sys.executable, __file__, *flags, str(p)], env=env).returncode]
     print(f'{len(paths) - len(failed)} passed, {len(failed)} failed')

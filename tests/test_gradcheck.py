@@ -1,0 +1,93 @@
+"""What the notebooks of the checker cannot test well: thousands of generated cases on correct layers without one false
+alarm; mistakes that were not in mind when the hypotheses were written; the command in a process of its own."""
+import subprocess, sys, textwrap
+import pytest, torch
+from backprop_nb.gradcheck import check_layer, examples
+from backprop_nb.scoreboard import Planted, planted
+
+def correct(i, r, n, d, k):
+    "Layer number i with inputs from r"
+    own = {j: o for j, o in enumerate(examples.values())}
+    if i < len(own): return own[i](n, d, k, r)
+    nn = torch.nn
+    more = [lambda: (nn.Linear(d, k), r(n, d)), lambda: (nn.LayerNorm(d), r(n, d)), lambda: (nn.Softmax(-1), r(n, d)),
+            lambda: (nn.GELU(), r(n, d)), lambda: (nn.CrossEntropyLoss(), r(n, d), torch.arange(n) % d),
+            lambda: (torch.mul, r(n, d), r(n, d)), lambda: (nn.Dropout(.5), r(n, d)), lambda: (nn.MaxPool1d(2, 1), r(n, d + 1, k + 1)),
+            *[lambda s=s: tuple([Planted(s, lambda *sh: r(*map(size, sh))), *[r(*map(size, sh)) for sh in s['ins'].values()]])
+              for s in planted.values()]]
+    sizes = {7: n, 5: d, 3: k}
+    def size(v): return sizes.get(v, v)
+    return more[i - len(own)]()
+
+kinds = len(examples) + 8 + len(planted)
+scales = 1., 1., 1e-6, 1e6
+
+@pytest.mark.parametrize('part', range(10))
+def test_no_false_alarm(part):
+    "2,000 cases: odd sizes, batches of one, 1x1 weights, four scales, float32 and float64, zeros and almost zeros"
+    for case in range(part*200, part*200 + 200):
+        g = torch.Generator().manual_seed(case)
+        def one(lo, hi): return int(torch.randint(lo, hi, (), generator=g))
+        n, d, k, scale, dtype = one(1, 7), one(1, 6), one(1, 5), scales[one(0, 4)], (torch.float32, torch.float64)[one(0, 2)]
+        def r(*shape):
+            x = torch.randn(shape, generator=g, dtype=torch.float64)
+            odd = torch.rand(shape, generator=g)
+            x = torch.where(odd < .1, 0., torch.where(odd < .15, 1e-9, x)) if case % 3 == 0 else x   # on and beside kinks
+            return (x*scale).to(dtype)
+        with torch.random.fork_rng(): 
+            torch.manual_seed(case)
+            layer, *ins = correct(case % kinds, r, n, d, k)
+            report = check_layer(layer, *ins)
+        assert report.ok, f'case {case}, scale {scale}, {dtype}:\n{report}'
+
+from heldout import layers, rows   # noqa: E402  the second table: see there
+
+def test_second_table():
+    "Mistakes in other layers: all caught, most named, none named wrongly"
+    count = dict(right=0, unclear=0, wrong=[], missed=[])
+    for layer, value, accepted, rule in rows():
+        spec = layers[layer]
+        g = torch.Generator().manual_seed(0)
+        def r(*shape): return torch.randn(shape, generator=g, dtype=torch.float64)
+        found = check_layer(Planted(spec, r, **{value: rule}), *[r(*s) for s in spec['ins'].values()]).wrong
+        row = next((o for o in found if o.what == f'{value}.g'), None)
+        if row is None: count['missed'].append((layer, value, rule))
+        elif 'unclear' in row.kinds: count['unclear'] += 1
+        elif set(row.kinds) & set(accepted): count['right'] += 1
+        else: count['wrong'].append((layer, value, rule, row.says))
+    print(count)
+    assert not count['missed'] and not count['wrong'], count
+    assert count['right'] >= .9*len(list(rows())), count
+
+def command(*args):
+    res = subprocess.run([sys.executable, '-c', 'import sys; from backprop_nb.gradcheck import main; sys.exit(main())', *args],
+                         capture_output=True, text=True)
+    assert 'Traceback' not in res.stderr + res.stdout, res.stderr
+    return res.returncode, res.stdout
+
+def test_command(tmp_path):
+    f = tmp_path/'mine.py'
+    f.write_text(textwrap.dedent('''
+        import torch
+        class Cube:
+            def forward(self, x): return x**3
+            def backward(self, g): return 3*self.x**2*g
+            def __call__(self, x):
+                self.x = x
+                return self.forward(x)
+        class Wrong(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x): ctx.save_for_backward(x); return x**3
+            @staticmethod
+            def backward(ctx, g): return ctx.saved_tensors[0]**2*g
+        def example(): return Cube(), torch.randn(4, 3)
+        def broken(): raise ValueError('no')
+        '''))
+    assert command(f'{f}:example')[0] == 0
+    assert command(f'{f}:Cube', '--shapes', '4,3')[0] == 0
+    status, said = command(f'{f}:Wrong', '--shapes', '4,3')
+    assert status == 1 and 'factor of' in said and '0.3333' in said
+    for bad in (f'{f}:broken',), (f'{f}:Nope',), (f'{f}:Wrong',), ('nofile.py:x',), (f'{f}:Wrong', '--shapes', 'x'):
+        status, said = command(*bad)
+        assert status == 2 and len(said.strip().splitlines()) == 1, said
+    assert command('--help')[0] == 0
