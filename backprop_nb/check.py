@@ -20,10 +20,12 @@ def _take(*ts):
     return [o.__dict__.pop('g', None) for o in ts]
 
 def by_functions(x, targ, *ps):
+    "(loss, gradients of w1, b1, w2, b2, x) by the functions of 01"
     loss = forward_and_backward(x, targ, *ps)
     return loss,_take(*ps, x)
 
 def by_layers(x, targ, *ps):
+    "The same by the layers of 02"
     model = Model(*ps)
     loss = model(x, targ)
     model.backward()
@@ -31,11 +33,13 @@ def by_layers(x, targ, *ps):
 
 # %% ../nbs/03a_check.ipynb #8857871f
 def by_autograd(x, targ, *ps):
+    "The same by PyTorch's autograd"
     leaves = x,w1,b1,w2,b2 = [o.detach().requires_grad_() for o in (x, *ps)]
     out = F.linear(F.relu(F.linear(x, w1.T, b1)), w2.T, b2)
     loss = F.mse_loss(out[:,0], targ)
     return loss.detach(),torch.autograd.grad(loss, [w1, b1, w2, b2, x])
 
+# {name: function}, the oracle last
 ways = dict(functions=by_functions, layers=by_layers, autograd=by_autograd)
 
 # %% ../nbs/03a_check.ipynb #d903f98e

@@ -177,6 +177,7 @@ def _find(folder, name):
         if os.path.isfile(path): return _verified(_read(path), name, path)
 
 # %% ../nbs/00_data.ipynb #df8f0ea0
+# where the four original files are, in the order of trying
 mnist_mirrors = ('https://ossci-datasets.s3.amazonaws.com/mnist/',
                  'https://storage.googleapis.com/cvdf-datasets/mnist/',
                  'https://azureopendatastorage.blob.core.windows.net/mnist/')

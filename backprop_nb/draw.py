@@ -52,6 +52,7 @@ class Graph:
     def out_of(self, name): return [(i,e) for i,e in enumerate(self.edges) if e.src == name]
 
 # %% ../nbs/00a_draw.ipynb #c05fb0ad
+# one example, one hidden unit, squared error: the table for scalar_graph
 neuron = '''
 z = w*x + b    | w: x; x: w; b: 1
 h = relu(z)    | z: 1 if z > 0 else 0

@@ -145,6 +145,7 @@ def forward_and_backward(x, targ, w1, b1, w2, b2):
     return loss
 
 # %% ../nbs/01_foundations.ipynb #c7885eff
+# the bound for the relative error that a dtype allows
 rtols = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 def _norm(t): return torch.linalg.vector_norm(t.detach(), dtype=torch.float64).item()

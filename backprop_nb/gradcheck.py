@@ -1050,6 +1050,7 @@ def main(argv=None):
     return 2 if report.problem else int(not report.ok)
 
 # %% ../nbs/04_gradcheck.ipynb #8cab55b5
+# {function or class: what makes a small case of it}
 examples = {
     lin:        lambda n,d,k,r: ((lin, lin_grad), r(n,d), r(d,k), r(k)),
     relu:       lambda n,d,k,r: ((relu, relu_grad), r(n,d)),
@@ -1094,6 +1095,7 @@ def fits(self:Case, grad):
                for r in self.runs)
 
 # %% ../nbs/04a_diagnosis.ipynb #f6e0651c
+# {kind of mistake: what to try}
 advice = {
     'not written':      'Set it, or return it. Where nobody needs it, say so: data=...',
     'zero':             'Is the result computed, and then not assigned?',
@@ -1147,6 +1149,7 @@ def say(kind, says, kinds=None):
 
 # %% ../nbs/04a_diagnosis.ipynb #a4b7ee0f
 def look_missing(c):
+    "No gradient at all, or only sometimes"
     none = [r.got is None for r in c.runs]
     if all(none): yield say('not written', f'{c.name} gets no gradient at all')
     elif any(none): yield say('not written', f'{c.name} gets a gradient in some runs only')
@@ -1155,6 +1158,7 @@ def look_missing(c):
         yield say('type', f'the gradient is {odd.dtype if torch.is_tensor(odd) else type(odd).__name__}, not floating-point')
 
 def look_finite(c):
+    "Numbers that are not finite, and where they start"
     for r in c.runs:
         bad = ~r.got.isfinite()
         if not bad.any(): continue
@@ -1168,6 +1172,7 @@ def look_finite(c):
 
 # %% ../nbs/04a_diagnosis.ipynb #8214c3e0
 def look_precision(c):
+    "Right up to the precision of a smaller dtype"
     worst = max(rel_err(r.got, r.want) for r in c.runs)
     for dt,bound in (torch.float32,2e-5),(torch.bfloat16,5e-3),(torch.float16,2e-3):
         if worst < bound and all(torch.equal(r.got.to(dt).double(), r.got.double())
@@ -1180,6 +1185,7 @@ def look_precision(c):
 
 # %% ../nbs/04a_diagnosis.ipynb #105901eb
 def look_shape(c):
+    "A shape that is not that of the value, and what may have led to it"
     g,w = c.runs[0].got,c.runs[0].want
     if g.shape==w.shape: return
     says = f'the shape is {_tup(g.shape)}, it should be {_tup(w.shape)}'
@@ -1257,6 +1263,7 @@ def name_factor(fs, runs, what):
                + ', and has the wrong sign'*len(minus), [f'factor {o}' for o in names] + minus)
 
 def look_simple(c):
+    "Zero, or right but for a constant factor, of which a wrong sign is one"
     if not any(r.got.any() for r in c.runs): yield say('zero', 'zero everywhere')
     fs = c.factors(lambda r: r.want)
     d = fs and name_factor(fs, c.runs, 'it')
@@ -1637,6 +1644,7 @@ def look_jacobian(c):
                 lambda r: J(r).diagonal().view(r.cot.shape))
 
 def look_redraw(c):
+    "Random numbers drawn anew on the way back"
     raw = c.oracle.s.raw
     def f(values): return raw(values, skip=1)
     if torch.equal(raw(c.runs[0].values), f(c.runs[0].values)): return
@@ -1750,6 +1758,7 @@ def _slicewise(r, a):
     return w.shape[1] > 2 and _near(f[:,None]*w, g, 1e-6) and bool((f.abs() > 1e-9).all())
 
 # %% ../nbs/04a_diagnosis.ipynb #c36fa9d7
+# the questions, in the order in which they are asked
 looks = [look_missing, look_shape, look_finite, look_simple, look_precision, look_other, look_mask,
          look_paths, look_steps,
          look_cotangent, look_values, look_in_out, look_permuted, look_jacobian, look_redraw,

@@ -12,6 +12,7 @@ from .modules import Module
 from .gradcheck import check_layer
 
 # %% ../nbs/04b_scoreboard.ipynb #75ddc585
+# {layer: its forward pass, inputs, parameters, intermediate values and true rules, as text}
 planted = {
     'linear':   dict(forward='x@w + b', ins=dict(x=(7,5)), params=dict(w=(5,3), b=(3,)),
                      x='g@w.T', w='x.T@g', b='g.sum(0)'),
@@ -63,6 +64,7 @@ def plant(layer, seed=42, **wrong):
     return res,*[r(*shape) for shape in planted[layer]['ins'].values()]
 
 # %% ../nbs/04b_scoreboard.ipynb #2b58c1cb
+# mistakes in layers of one step
 simple = '''
 linear w   | sign                                   | -x.T@g
 linear w   | factor 2                               | 2*x.T@g
@@ -140,6 +142,7 @@ product x  | stale                                  | g*before.get('y', y)
 '''
 
 # %% ../nbs/04b_scoreboard.ipynb #1717d464
+# mistakes in layers of several
 composite = '''
 residual x | overwritten                            | g
 residual x | overwritten                            | (g*m)@w.T
@@ -172,6 +175,7 @@ def mistakes(text):
         who,kinds,rule = [o.strip() for o in line.split('|')]
         yield *who.split(),[o.strip() for o in kinds.split(',')],rule
 
+# the lines of both: (layer, value, accepted names, wrong rule)
 table = list(mistakes(simple + composite))
 len(table)
 

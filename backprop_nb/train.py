@@ -112,6 +112,7 @@ def train(
     shape,k = '-'.join(map(str, (784, *sizes, 10))),sum(p.numel() for p in learn.net.parameters())
     how = 'gradients by hand' if engine == 'hand' else 'autograd'
     print(f'{shape}, {k:,} parameters, {optimizer}, {how}, {dev}')
+    print(f'after each epoch: loss and accuracy on the {len(valid[0]):,} validation images')
     start = time.perf_counter()
     try: learn.fit(x, y, epochs, batch_size, valid, log=tqdm.write)
     except (TrainingError, ValueError) as e: _stop(e, 1)

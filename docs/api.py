@@ -48,6 +48,11 @@ class Module:
         notebook,cell = self.cell(node.lineno)
         return Entry(self.name, name, kind, node.lineno, cell, notebook, **kw)
 
+    def borrowed(self, modules):
+        "The names that come from another module of the package, where they have their entries"
+        return {a.name for o in self.tree.body if isinstance(o, ast.ImportFrom) and o.level and o.module in modules
+                for a in o.names if a.name in {e.name for e in modules[o.module].entries}}
+
     def of(self, node):
         "The entries that a statement makes"
         if isinstance(node, ast.FunctionDef):
@@ -146,7 +151,7 @@ def inherit(modules):
 def missing(modules):
     "What the pages lack: names in `__all__` without an entry, and entries that say nothing"
     for m in modules.values():
-        have = {e.name for e in m.entries}
+        have = {e.name for e in m.entries} | m.borrowed(modules)
         yield from (f'{m.name}.{o} is exported, but has no entry' for o in m.all if o not in have)
         yield from (f"{e.full} has no {'comment that says what it is' if e.kind == 'data' else 'docstring'}" for e in m.entries if not e.doc.strip())
 

@@ -40,7 +40,7 @@ def stage(src, nbs=root/cfg['nbs_path'], package=root/cfg['lib_path']):
         (src/f'{c.name}.ipynb').write_text(json.dumps(nb), encoding='utf-8')
     home = chapters.staged(chapters.read(nbs/cfg['readme_nb']), book, exported, names=names | {'nbs': '.'})
     refs = [f'api/{m}' for m in born]
-    home['cells'] += [toc('The book', ['contents', *(f'{c.full_title} <{c.name}>' for c in book.values())]),
+    home['cells'] += [toc('The book', ['contents', *(f"{c.full_title.replace('`', '')} <{c.name}>" for c in book.values())]),
                       toc('Reference', ['All names <api/index>', *refs])]
     (src/'index.ipynb').write_text(json.dumps(home), encoding='utf-8')
     (src/'contents.md').write_text(chapters.contents(book.values(), lambda m: m in born), encoding='utf-8')

@@ -47,7 +47,6 @@ katex.KaTeXServer.start_server_process = patient
 html_theme,html_title = 'furo',cfg['title']
 html_favicon = str(here/'static/favicon.svg')
 html_static_path,html_css_files,html_js_files = [str(here/'static')],['book.css'],['book.js']
-templates_path = [str(here/'templates')]
 html_copy_source = html_show_sourcelink = html_use_index = html_domain_indices = False
 pygments_style,pygments_dark_style = 'book_style.Light','book_style.Dark'
 html_theme_options = dict(top_of_page_buttons=[], sidebar_hide_name=False)

@@ -240,9 +240,11 @@ def test_accessibility(tab, served, theme):
     assert not found, '\n'.join(map(str, found))
 
 def test_print(tab, served):
-    "On paper: no bars at the side, no line of code cut off"
-    page = tab(794)
+    "On paper: black on white whatever the theme, no bars at the side, no line of code cut off"
+    page = tab(794, 'dark')
     page.goto(f'{served}/01_foundations.html')
     page.emulate_media(media='print')
+    paper,ink = page.evaluate("[getComputedStyle(document.querySelector('article .cell_input')).backgroundColor, getComputedStyle(document.querySelector('article')).color]")
+    assert brightness(paper) > 600 and brightness(ink) < 200
     assert not page.locator('.sidebar-drawer:visible, .toc-drawer:visible, .mobile-header:visible').count()
     assert page.evaluate("[...document.querySelectorAll('article pre')].every(o => o.scrollWidth <= o.clientWidth + 1)")
