@@ -35,7 +35,11 @@ def parts(cell):
     if '#|hide' in flags: return []
     code = '\n'.join(l for l in src.splitlines() if not l.startswith('#|'))
     shown = [] if '#|echo:false' in flags else [f'```python\n{code}\n```']
-    return shown + [output(o) for o in cell['outputs']]
+    return shown + [output(o) for o in cell['outputs'] if not pictures(o)]
+
+def pictures(o):
+    "Is `o` a picture? The site shows them; a README that stands alone has no file to show"
+    return any(k.startswith('image/') for k in o.get('data', {}))
 
 def main():
     note = '<!-- Made from nbs/index.ipynb by tools/readme.py: edit the notebook. -->'
