@@ -3,18 +3,15 @@
 Needs docs/requirements.txt and a Chromium (`apt-get install chromium`; CHROMIUM names another program). Where one is missing the
 tests are skipped, and say so; with BROWSER_TESTS=required they fail. SITE names a built site that is to be opened instead.
 """
-import functools, http.server, json, os, re, shutil, subprocess, sys, threading
+import functools, http.server, json, os, re, subprocess, sys, threading
 from pathlib import Path
 import pytest
+from conftest import missing
 
 root = Path(__file__).resolve().parent.parent
 names = sorted(p.stem for p in (root/'nbs').glob('[0-9]*.ipynb'))
 modules = list(dict.fromkeys(m[1] for n in names if (m := re.search(r'#\| default_exp (\w+)', (root/'nbs'/f'{n}.ipynb').read_text(encoding='utf-8')))))
 pages = ['index', 'contents', *names, 'api/index', *(f'api/{o}' for o in modules)]
-
-def missing(what):
-    said = f'THE SITE WAS NOT OPENED IN A BROWSER: {what} is missing'
-    (pytest.fail if os.environ.get('BROWSER_TESTS') == 'required' else pytest.skip)(said)
 
 @pytest.fixture(scope='session')
 def site(tmp_path_factory):
@@ -27,17 +24,6 @@ def site(tmp_path_factory):
     done = subprocess.run([sys.executable, root/'docs'/'build.py', out], capture_output=True, text=True)
     assert not done.returncode, done.stdout + done.stderr
     return out
-
-@pytest.fixture(scope='session')
-def browser():
-    try: from playwright.sync_api import sync_playwright
-    except ImportError: missing('the Python package playwright')
-    program = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-    if not program: missing('Chromium')
-    with sync_playwright() as p:
-        b = p.chromium.launch(executable_path=program, args=['--no-sandbox', '--disable-gpu', '--disable-background-networking'])
-        yield b
-        b.close()
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args): pass

@@ -4,30 +4,15 @@ Needs Playwright and Chromium (`pip install playwright axe-playwright-python`, `
 program). Where one is missing the tests are skipped, unless BROWSER_TESTS=required: then they fail.
 The numbers are judged by PyTorch's autograd on formulas written out here, so no arithmetic is shared with the figure.
 """
-import os, re, shutil
+import re
 from pathlib import Path
 import pytest, torch
+from conftest import missing
 from backprop_nb.draw import neuron_graph, scalar_graph, stepper
 
 base = dict(x=1.5, w=.8, b=.2, v=.6, c=-.25, t=1.)
 title = 'One example, one hidden unit'
 names = ['w', 'x', 'b', 'z', 'h', 'v', 'c', 'y', 't', 'L']
-
-def missing(what):
-    said = f'BROWSER TESTS DID NOT RUN: {what} is missing'
-    pytest.fail(said + ', and BROWSER_TESTS=required') if os.environ.get('BROWSER_TESTS') == 'required' else pytest.skip(said)
-
-@pytest.fixture(scope='session')
-def browser():
-    try: from playwright.sync_api import sync_playwright
-    except ImportError: missing('the Python package playwright')
-    program = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-    if not program: missing('Chromium')
-    with sync_playwright() as p:
-        flags = ['--no-sandbox', '--disable-gpu', '--disable-background-networking']
-        b = p.chromium.launch(executable_path=program, args=flags)
-        yield b
-        b.close()
 
 def write(path, body, style='background:#fff;color:#000'):
     path.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Test</title>'
