@@ -82,14 +82,14 @@ def report(res):
     return off
 
 # %% ../nbs/03a_check.ipynb #e4f25973
-def _stop(msg):
-    print(f'backprop_check: {msg}', file=sys.stderr)
-    raise SystemExit(2)
+def _stop(msg, status=2, command='backprop_check'):
+    print(f'{command}: {msg}', file=sys.stderr)
+    raise SystemExit(status)
 
-def _device(name):
+def _device(name, stop=_stop):
     try: return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError):
-        _stop(f'no device {name!r} on this machine: try --device cpu')
+        stop(f'no device {name!r} on this machine: try --device cpu')
 
 # %% ../nbs/03a_check.ipynb #85a380ea
 @call_parse

@@ -6,13 +6,15 @@
 __all__ = ['rates', 'new_learner', 'train', 'main']
 
 # %% ../nbs/07c_train.ipynb #cc5ae149
-import argparse, os, sys, time, torch
+import argparse, os, time, torch
+from functools import partial
 from pathlib import Path
 from fastcore.docments import docments
 from torch import nn
 from tqdm.auto import tqdm
 from . import optim
 from .classifier import shift, with_dropout
+from .check import _device, _stop
 from .data import DataError, load_mnist
 from .losses import CrossEntropyLoss
 from .modules import *
@@ -52,14 +54,7 @@ def new_learner(
     return cls(net, loss, opt, schedule, augment=shift, seed=seed)
 
 # %% ../nbs/07c_train.ipynb #10cafbb5
-def _stop(msg, status=2):
-    print(f'backprop_train: {msg}', file=sys.stderr)
-    raise SystemExit(status)
-
-def _device(name):
-    try: return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError):
-        _stop(f'no device {name!r} on this machine: try --device cpu')
+_stop = partial(_stop, command='backprop_train')
 
 def _hidden(text):
     "'512,512' -> (512, 512)"
@@ -104,7 +99,7 @@ def train(
 ):
     "Train a network on MNIST with hand-written gradients, and report its accuracy on the test images"
     _check_options(epochs, lr, batch_size, dropout, optimizer, engine, save, plot)
-    sizes,dev = _hidden(hidden),_device(device)
+    sizes,dev = _hidden(hidden),_device(device, _stop)
     try: parts = load_mnist(data)
     except DataError as e: _stop(e)
     (x,y),valid,test = [tuple(t.to(dev) for t in p) for p in parts]
