@@ -8,7 +8,7 @@ __all__ = ['rtols', 'shapes', 'lin', 'refusal', 'relu', 'mse', 'mse_grad', 'relu
 
 # %% ../nbs/01_foundations.ipynb #6a0861fc
 import inspect, torch
-from functools import lru_cache, partial, wraps
+from functools import wraps
 
 # %% ../nbs/01_foundations.ipynb #2769d985
 #| code-fold: true
@@ -67,21 +67,23 @@ def shapes(
     spec = [o.split(':') for o in spec.split(',')]
     spec = tuple((p.strip(), tuple(dims.split())) for p,dims in spec)
     def decorate(f):
-        sig,name = inspect.signature(f),f.__name__
-        names = list(sig.parameters)
-        picks = [(p, names.index(p.split('.')[0])) for p,_ in spec]
-        last = max(i for _,i in picks)
-        check = lru_cache(256)(partial(_refuse, name, spec))
-        @wraps(f)
-        def inner(*args, **kw):
-            if kw or len(args) <= last:
-                try: bound = sig.bind(*args, **kw)
-                except TypeError as e: raise TypeError(f'{name}: {e}') from None
-                bound.apply_defaults()
-                args = bound.args
-            check(*[_look(name, p, args[i]) for p,i in picks])
-            return f(*args)
-        return inner
+        names,passed = list(inspect.signature(f).parameters),set()
+        def ask(*args):
+            args = dict(zip(names, args))
+            sigs = [_look(f.__name__, p, args[p.split('.')[0]]) for p,_ in spec]
+            _refuse(f.__name__, spec, *sigs)
+            passed.add(sum(sigs, ()))
+        args = ', '.join(names)
+        sigs = ', '.join(f'{p}.shape, {p}.dtype, {p}.device' for p,_ in spec)
+        scope = dict(_f=f, _ask=ask, _passed=passed)
+        exec(f'''def guarded({args}):
+            try: ok = ({sigs}) in _passed
+            except AttributeError: ok = False # no tensor, or no gradient: _look says which
+            if not ok: _ask({args})
+            return _f({args})''', scope)
+        guarded = wraps(f)(scope['guarded'])
+        guarded.__defaults__ = f.__defaults__
+        return guarded
     return decorate
 
 # %% ../nbs/01_foundations.ipynb #00dc5aae
@@ -119,14 +121,14 @@ def mse_grad(out, targ):
 @shapes('x: *s, out: *s, out.g: *s')
 def relu_grad(x, out):
     "Set x.g: out.g where x > 0, else 0 (also at exactly 0, as PyTorch has it)"
-    x.g = out.g * out.sign()
+    x.g = out.sign().mul_(out.g)
 
 # %% ../nbs/01_foundations.ipynb #f229d475
 @shapes('x: n d, out.g: n k, w: d k, b: k')
 def lin_grad(x, out, w, b, x_grad=True): # `x_grad=False` where nobody needs x.g: x is data
     "Set x.g (n,d), w.g (d,k) and b.g (k,) from out.g (n,k)"
     if x_grad: x.g = out.g @ w.T     # (n,k)(k,d)
-    w.g = x.T @ out.g                # (d,n)(n,k)
+    w.g = (out.g.T @ x).T            # (k,n)(n,d), turned: x.T @ out.g
     b.g = out.g.sum(0)               # (k,)
 
 # %% ../nbs/01_foundations.ipynb #fcb603f1

@@ -65,7 +65,7 @@ class LogSoftmax(Module):
 # %% ../nbs/05_losses.ipynb #f8dbc518
 #| code-fold: true
 def _labels(z, targ):
-    "Refuse, in one sentence, targets that are not class indices for the rows of z (n,k)"
+    "The class indices targ (n,) as a column, or one sentence if they do not fit z (n,k)"
     if not isinstance(targ, torch.Tensor) or targ.dtype != torch.int64:
         got = targ.dtype if isinstance(targ, torch.Tensor) else type(targ).__name__
         raise TypeError('cross_entropy needs class indices in targ, a tensor of torch.int64, '
@@ -76,10 +76,22 @@ def _labels(z, targ):
     if targ.device != z.device:
         raise TypeError('cross_entropy needs one device for all, '
                         f'got z {z.device}, targ {targ.device}')
-    lo,hi = (o.item() for o in targ.aminmax())
-    if lo < 0 or hi >= z.shape[1]:
-        k,bad = z.shape[1],lo if lo < 0 else hi
+    return targ.unsqueeze(1)
+
+def _classes(z, targ):
+    "Refuse, in one sentence, labels that are not columns of z (n,k)"
+    k,lo,hi = z.shape[1],*(o.item() for o in targ.aminmax())
+    if lo < 0 or hi >= k:
+        bad = lo if lo < 0 else hi
         raise ValueError(f'cross_entropy needs labels from 0 to {k-1} for {k} classes, got {bad}')
+
+def _right(z, targ):
+    "The entry of the right class in each row: z (n,k), targ (n,1) -> (n,1)"
+    if z.device.type != 'cpu': _classes(z, targ)
+    try: return z.gather(1, targ)
+    except RuntimeError:
+        _classes(z, targ)
+        raise
 
 # %% ../nbs/05_losses.ipynb #0dff166c
 def _reduce(fname, rows, reduction):
@@ -102,29 +114,33 @@ def _above(fname, out, count, reduction):
     return g/count if reduction == 'mean' else g
 
 # %% ../nbs/05_losses.ipynb #2cc8e6bc
-def _nll(logp, targ, reduction, eps):
-    "The loss from log P (n,k), with the targets smoothed by `eps`"
-    _labels(logp, targ)
-    rows = -logp.gather(1, targ.unsqueeze(1)).squeeze(1)
-    if eps: rows = (1 - eps)*rows - eps*logp.mean(1)
-    return _reduce('cross_entropy', rows, reduction)
+@shapes('z: n k')
+def _rows(z, targ, eps):
+    "The loss of each row of z (n,k), for targ (n,1); and exp(z-a) (n,k), a its maximum, and its sum"
+    z = z - z.amax(1, keepdim=True)
+    asked = _right(z, targ)
+    if eps: asked = (1 - eps)*asked + eps*z.mean(1, keepdim=True)
+    e = z.exp_()
+    s = e.sum(1, keepdim=True)
+    return (s.log() - asked).squeeze(1),e,s
 
 def _p_minus_t(p, out, targ, reduction, eps):
-    "The gradient (P - T)*g, one g a row, from P (n,k), which it overwrites"
-    g = _above('cross_entropy', out, len(targ), reduction)
-    p.scatter_(1, targ.unsqueeze(1), eps - 1., reduce='add')
+    "The gradient (P - T)*g, one g a row, from P (n,k), which it overwrites, and targ (n,1)"
+    g = _above('cross_entropy', out, p.shape[0], reduction)
+    p.scatter_(1, targ, eps - 1., reduce='add')
     if eps: p -= eps/p.shape[1]
     return p.mul_(g[:,None] if reduction == 'none' else g)
 
 # %% ../nbs/05_losses.ipynb #f169e8b0
 def cross_entropy(z, targ, reduction='mean', label_smoothing=0.):
     "-log softmax(z)[i,targ[i]]: z (n,k), class indices targ (n,) -> a scalar, or (n,) for 'none'"
-    return _nll(log_softmax(z), targ, reduction, label_smoothing)
+    rows,*_ = _rows(z, _labels(z, targ), label_smoothing)
+    return _reduce('cross_entropy', rows, reduction)
 
 def cross_entropy_grad(z, out, targ, reduction='mean', label_smoothing=0.):
     "Set z.g (n,k), where out = cross_entropy(z, targ, ...); where a scalar has no out.g, it is 1"
-    p = softmax(z)
-    _labels(z, targ)
+    p,targ = softmax(z),_labels(z, targ)
+    _classes(z, targ)
     z.g = _p_minus_t(p, out, targ, reduction, label_smoothing)
 
 # %% ../nbs/05_losses.ipynb #bc7cd34f
@@ -141,14 +157,16 @@ class CrossEntropyLoss(Module):
         self.how = reduction,label_smoothing
 
     def forward(self, z, targ):
-        logp = log_softmax(z)
-        out = _nll(logp, targ, *self.how)
-        out.logp = logp
+        reduction,eps = self.how
+        targ = _labels(z, targ)
+        rows,e,s = _rows(z, targ, eps)
+        out = _reduce('cross_entropy', rows, reduction)
+        out.kept = e,s,targ
         return out
 
     def bwd(self, out, z, targ):
-        p = out.__dict__.pop('logp').exp_() # in place, and gone from `out`
-        z.g = _p_minus_t(p, out, targ, *self.how)
+        e,s,targ = out.__dict__.pop('kept')
+        z.g = _p_minus_t(e.div_(s), out, targ, *self.how) # e/s is P
 
 # %% ../nbs/05_losses.ipynb #e2efc201
 def _answers(targ):

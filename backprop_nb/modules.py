@@ -16,8 +16,9 @@ class Module:
     param_names = ()  # names of the attributes that are learned
     args = out = None
 
-    @torch.no_grad()
     def __call__(self, *args):
+        if torch.is_grad_enabled():
+            with torch.no_grad(): return self(*args)
         self.args = self.out = None
         out = self.forward(*args)
         self.args,self.out = args,out
@@ -28,9 +29,10 @@ class Module:
 
 # %% ../nbs/02_modules.ipynb #57fef280
 @patch
-@torch.no_grad()
 def backward(self:Module):
     "Set `.g` of the arguments and parameters from `out.g`; uses up what the call remembered"
+    if torch.is_grad_enabled():
+        with torch.no_grad(): return self.backward()
     if self.args is None:
         raise RuntimeError(f'{type(self).__name__}.backward needs a call of the layer first: '
                            'there was none, or the last backward has used it up')

@@ -8,8 +8,11 @@ __all__ = ['Optimizer', 'SGD', 'RMSprop', 'Adam', 'AdamW', 'Schedule', 'StepLR',
 # %% ../nbs/06_optim.ipynb #f931c608
 import math, torch
 from fastcore.basics import patch
+from operator import attrgetter
 
 # %% ../nbs/06_optim.ipynb #a8f42100
+_sig,_grad_sig = (attrgetter(o+'shape', o+'dtype', o+'device') for o in ('','g.'))
+
 class Optimizer:
     "Changes `params` in place, by the gradients in their `.g`"
     weight_decay = 0
@@ -17,20 +20,26 @@ class Optimizer:
         name = type(self).__name__
         self.params,self.t = _params(name, params),0
         for k,v in options.items(): setattr(self, k, _option(name, k, v))
+        self.sigs = [_sig(p) for p in self.params]
         self.bufs = [[torch.zeros_like(p) for _ in range(n_bufs)] for p in self.params]
         self.sums = [torch.zeros_like(p) if self.weight_decay else None for p in self.params]
 
-    @torch.no_grad()
     def step(self):
         "Change every parameter by one step, or none of them where a gradient is missing"
-        for i,p in enumerate(self.params): _gradient(type(self).__name__, i, p)
+        if torch.is_grad_enabled():
+            with torch.no_grad(): return self.step()
+        try: fit = [_grad_sig(p) for p in self.params] == self.sigs
+        except AttributeError: fit = False   # one is missing
+        if not fit:
+            for i,p in enumerate(self.params): _gradient(type(self).__name__, i, p)
         self.t += 1
         for p,gp,bufs in zip(self.params, self.sums, self.bufs):
-            self.update(p, self.decay(p, gp), *bufs)
+            g = self.decay(p, gp) if self.weight_decay else p.g
+            self.update(p, g, *bufs)
 
     def decay(self, p, gp):
         "The gradient to be used: p.g + weight_decay*p, which is written into `gp`"
-        return torch.add(p.g, p, alpha=self.weight_decay, out=gp) if self.weight_decay else p.g
+        return torch.add(p.g, p, alpha=self.weight_decay, out=gp)
 
 # %% ../nbs/06_optim.ipynb #c2fed1c6
 @patch
@@ -40,7 +49,7 @@ def zero_grad(self:Optimizer):
 
 @patch
 def __repr__(self:Optimizer):
-    opts = [f'{k}={v}' for k,v in vars(self).items() if k not in ('params','t','bufs','sums')]
+    opts = [f'{k}={v}' for k,v in vars(self).items() if k not in ('params','t','sigs','bufs','sums')]
     return f"{type(self).__name__}({len(self.params)} parameters, {', '.join(opts)})"
 
 # %% ../nbs/06_optim.ipynb #68d481b6
@@ -100,9 +109,9 @@ class SGD(Optimizer):
                          dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
 
     def update(self, p, g, v=None):
-        lr,mu = self.lr,self.momentum
-        if v is None: p.add_(g, alpha=-lr)
+        if v is None: p.add_(g, alpha=-self.lr)
         else:
+            lr,mu = self.lr,self.momentum
             v.mul_(mu).add_(g, alpha=1 if self.t == 1 else 1 - self.dampening)
             if self.nesterov: p.add_(g, alpha=-lr).add_(v, alpha=-lr*mu)
             else:             p.add_(v, alpha=-lr)

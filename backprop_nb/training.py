@@ -16,7 +16,7 @@ from .modules import _leaves
 # %% ../nbs/07_training.ipynb #2a00b2f9
 def kaiming(d, k, **kw):
     "A `Linear` layer with w (d,k) normal, of variance 2/d, and b zero: keeps sizes through a rectifier"
-    return Linear(torch.randn(d, k) * (2/d)**.5, torch.zeros(k), **kw)
+    return Linear(torch.randn(k, d).T * (2/d)**.5, torch.zeros(k), **kw)
 
 # %% ../nbs/07_training.ipynb #51ead5fe
 def mlp(*sizes):
@@ -70,6 +70,7 @@ class Learner:
 
 # %% ../nbs/07_training.ipynb #d3c60f60
 @patch
+@torch.no_grad()
 def epoch(self:Learner, x, y, bs, sched, bar):
     "One pass over the data, in random order -> the losses of its steps"
     done = len(self.losses)
@@ -230,6 +231,7 @@ def plot(self:Learner):
 # %% ../nbs/07_training.ipynb #75db4a11
 class TorchLearner(Learner):
     "The same with an `nn.Sequential`, autograd, and an optimiser and schedule of `torch.optim`"
+    @torch.enable_grad()
     def step(self, x, y):
         loss = self.loss(self.net(x), y)
         self.check(loss.item(), x)

@@ -1,12 +1,13 @@
 """Make README.md from nbs/index.ipynb, or check that it is in sync.
 
-    python tools/readme.py            write README.md
-    python tools/readme.py --check    exit with 1 where README.md is not what would be written
+    python tools/readme.py            write README.md, and its pictures into pictures/
+    python tools/readme.py --check    exit with 1 where they are not what would be written
 
-Cells marked `#| hide` are left out, of those marked `#| echo: false` only the output is kept. {git_url}, {repo} and {nbs} are
-filled in from settings.ini; links are absolute, so that they also work where the README is shown without the repository.
+Cells marked `#| hide` are left out, of those marked `#| echo: false` only the output is kept. A picture is named after the
+`#| label: fig-...` of its cell. {git_url}, {repo} and {nbs} are filled in from settings.ini; links are absolute, so that they
+also work where the README is shown without the repository.
 """
-import json, sys
+import json, re, sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ root = Path(__file__).resolve().parent.parent
 ini = ConfigParser(delimiters=['='])
 ini.read(root/'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
+raw = f"{cfg['git_url']}/raw/{cfg['branch']}/pictures"
 names = dict(git_url=cfg['git_url'], repo=cfg['repo'], nbs=f"{cfg['git_url']}/blob/{cfg['branch']}/{cfg['nbs_path']}")
 
 def fill(src, names=names):
@@ -27,26 +29,37 @@ def output(o):
     text = ''.join(o.get('text') or data.get('text/markdown') or data.get('text/plain') or '').rstrip()
     return text if 'text/markdown' in data else f'```text\n{text}\n```'
 
-def parts(cell):
-    "What `cell` leaves in the README"
+def parts(cell, pictures):
+    "What `cell` leaves in the README; its pictures, by name, are added to `pictures`"
     src = ''.join(cell['source'])
     if cell['cell_type'] == 'markdown': return [fill(src)]
-    flags = [l.replace(' ', '') for l in src.splitlines() if l.startswith('#|')]
-    if '#|hide' in flags: return []
+    options = dict(re.findall(r'^#\|\s*([\w-]+)(?::\s*"?(.*?)"?)?$', src, re.M))
+    if 'hide' in options: return []
     code = '\n'.join(l for l in src.splitlines() if not l.startswith('#|'))
-    shown = [] if '#|echo:false' in flags else [f'```python\n{code}\n```']
-    return shown + [output(o) for o in cell['outputs'] if not pictures(o)]
-
-def pictures(o):
-    "Is `o` a picture? The site shows them; a README that stands alone has no file to show"
-    return any(k.startswith('image/') for k in o.get('data', {}))
+    found = [] if options.get('echo') == 'false' else [f'```python\n{code}\n```']
+    for o in cell['outputs']:
+        svg = ''.join(o.get('data', {}).get('image/svg+xml', ''))
+        if not svg:
+            found.append(output(o))
+            continue
+        name = options['label'].removeprefix('fig-') + '.svg'
+        pictures[name] = svg
+        found.append(f"![{options['fig-alt']}]({raw}/{name})")
+    return found
 
 def main():
     note = '<!-- Made from nbs/index.ipynb by tools/readme.py: edit the notebook. -->'
     cells = json.loads((root/'nbs'/cfg['readme_nb']).read_text(encoding='utf-8'))['cells']
-    text = '\n\n'.join([note] + [p for c in cells for p in parts(c)]) + '\n'
-    readme = root/'README.md'
-    if '--check' not in sys.argv: readme.write_text(text, encoding='utf-8')
-    elif readme.read_text(encoding='utf-8') != text: sys.exit('README.md is not in sync with nbs/index.ipynb: run python tools/readme.py')
+    pictures = {}
+    text = '\n\n'.join([note] + [p for c in cells for p in parts(c, pictures)]) + '\n'
+    files = {root/'README.md': text} | {root/'pictures'/name: svg for name, svg in pictures.items()}
+    there = {root/'README.md', *(root/'pictures').glob('*')}
+    if '--check' in sys.argv:
+        bad = [p.name for p in there | set(files) if p not in files or not p.exists() or p.read_text(encoding='utf-8') != files[p]]
+        if bad: sys.exit(f"{', '.join(sorted(bad))}: not in sync with nbs/index.ipynb: run python tools/readme.py")
+        return
+    for p in there - set(files): p.unlink()
+    (root/'pictures').mkdir(exist_ok=True)
+    for p, t in files.items(): p.write_text(t, encoding='utf-8')
 
 if __name__ == '__main__': main()
