@@ -92,7 +92,7 @@ def show_weights(w, n=20):
 
 # %% ../nbs/07a_classifier.ipynb #b36fe777
 class Watch:
-    "For Learner(each=...): histograms of log10 of the outputs, on the images x, and of w.g, by layer"
+    "For Learner(each=...): histograms, by layer, of log10 of the outputs for x, and of w.g"
     def __init__(self, x, every=10, outs=(-4,6), grads=(-8,4), bins=80):
         self.x,self.every,self.ranges,self.bins = x,every,dict(outs=outs, grads=grads),bins
         self.steps,self.outs,self.grads = [],{},{}

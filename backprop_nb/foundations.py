@@ -68,10 +68,11 @@ def shapes(
     spec = tuple((p.strip(), tuple(dims.split())) for p,dims in spec)
     def decorate(f):
         names,passed = list(inspect.signature(f).parameters),set()
+        fname = f.__qualname__.split('>.')[-1] # a method's has its class in it
         def ask(*args):
             args = dict(zip(names, args))
-            sigs = [_look(f.__name__, p, args[p.split('.')[0]]) for p,_ in spec]
-            _refuse(f.__name__, spec, *sigs)
+            sigs = [_look(fname, p, args[p.split('.')[0]]) for p,_ in spec]
+            _refuse(fname, spec, *sigs)
             passed.add(sum(sigs, ()))
         args = ', '.join(names)
         sigs = ', '.join(f'{p}.shape, {p}.dtype, {p}.device' for p,_ in spec)

@@ -70,7 +70,7 @@ def _labels(z, targ):
         got = targ.dtype if isinstance(targ, torch.Tensor) else type(targ).__name__
         raise TypeError('cross_entropy needs class indices in targ, a tensor of torch.int64, '
                         f'got {got}: use .long()')
-    if z.ndim != 2 or targ.shape != z.shape[:1]:
+    if targ.shape != z.shape[:1]:
         raise ValueError('cross_entropy needs one label for each row, z (n, k) and targ (n,), '
                          f'got z {tuple(z.shape)} and targ {tuple(targ.shape)}')
     if targ.device != z.device:
@@ -114,9 +114,8 @@ def _above(fname, out, count, reduction):
     return g/count if reduction == 'mean' else g
 
 # %% ../nbs/05_losses.ipynb #2cc8e6bc
-@shapes('z: n k')
 def _rows(z, targ, eps):
-    "The loss of each row of z (n,k), for targ (n,1); and exp(z-a) (n,k), a its maximum, and its sum"
+    "The loss of each row of z (n,k), given targ (n,1); and what P is made of: exp(z-a), and its sums"
     z = z - z.amax(1, keepdim=True)
     asked = _right(z, targ)
     if eps: asked = (1 - eps)*asked + eps*z.mean(1, keepdim=True)
@@ -124,24 +123,27 @@ def _rows(z, targ, eps):
     s = e.sum(1, keepdim=True)
     return (s.log() - asked).squeeze(1),e,s
 
-def _p_minus_t(p, out, targ, reduction, eps):
+def _p_minus_t(p, g, targ, eps):
     "The gradient (P - T)*g, one g a row, from P (n,k), which it overwrites, and targ (n,1)"
-    g = _above('cross_entropy', out, p.shape[0], reduction)
     p.scatter_(1, targ, eps - 1., reduce='add')
     if eps: p -= eps/p.shape[1]
-    return p.mul_(g[:,None] if reduction == 'none' else g)
+    return p.mul_(g)
 
 # %% ../nbs/05_losses.ipynb #f169e8b0
+@shapes('z: n k')
 def cross_entropy(z, targ, reduction='mean', label_smoothing=0.):
     "-log softmax(z)[i,targ[i]]: z (n,k), class indices targ (n,) -> a scalar, or (n,) for 'none'"
     rows,*_ = _rows(z, _labels(z, targ), label_smoothing)
     return _reduce('cross_entropy', rows, reduction)
 
+@shapes('z: n k')
 def cross_entropy_grad(z, out, targ, reduction='mean', label_smoothing=0.):
     "Set z.g (n,k), where out = cross_entropy(z, targ, ...); where a scalar has no out.g, it is 1"
-    p,targ = softmax(z),_labels(z, targ)
+    targ = _labels(z, targ)
     _classes(z, targ)
-    z.g = _p_minus_t(p, out, targ, reduction, label_smoothing)
+    g = _above('cross_entropy', out, len(z), reduction)
+    if reduction == 'none': g = g[:,None]
+    z.g = _p_minus_t(softmax(z), g, targ, label_smoothing)
 
 # %% ../nbs/05_losses.ipynb #bc7cd34f
 class CrossEntropyLoss(Module):
@@ -156,6 +158,7 @@ class CrossEntropyLoss(Module):
             raise ValueError(f'{name}: label_smoothing lies between 0 and 1, got {label_smoothing}')
         self.how = reduction,label_smoothing
 
+    @shapes('z: n k')
     def forward(self, z, targ):
         reduction,eps = self.how
         targ = _labels(z, targ)
@@ -165,8 +168,11 @@ class CrossEntropyLoss(Module):
         return out
 
     def bwd(self, out, z, targ):
+        reduction,eps = self.how
+        g = _above('cross_entropy', out, len(z), reduction)
+        if reduction == 'none': g = g[:,None]
         e,s,targ = out.__dict__.pop('kept')
-        z.g = _p_minus_t(e.div_(s), out, targ, *self.how) # e/s is P
+        z.g = _p_minus_t(e.div_(s), g, targ, eps) # e/s is P
 
 # %% ../nbs/05_losses.ipynb #e2efc201
 def _answers(targ):
@@ -202,7 +208,8 @@ examples |= {
     softmax:     lambda n,d,k,r: ((softmax, softmax_grad), r(n,d)),
     logsumexp:   lambda n,d,k,r: ((logsumexp, logsumexp_grad), r(n,d)),
     log_softmax: lambda n,d,k,r: ((log_softmax, log_softmax_grad), r(n,d)),
-    cross_entropy: lambda n,d,k,r: ((cross_entropy, cross_entropy_grad), r(n,d), torch.arange(n) % d),
+    cross_entropy: lambda n,d,k,r: ((cross_entropy, cross_entropy_grad),
+                                    r(n,d), torch.arange(n) % d),
     binary_cross_entropy_with_logits: lambda n,d,k,r: (
         (binary_cross_entropy_with_logits, binary_cross_entropy_with_logits_grad),
         r(n,d), r(n,d).sigmoid()),

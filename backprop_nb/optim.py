@@ -49,7 +49,8 @@ def zero_grad(self:Optimizer):
 
 @patch
 def __repr__(self:Optimizer):
-    opts = [f'{k}={v}' for k,v in vars(self).items() if k not in ('params','t','sigs','bufs','sums')]
+    inner = 'params','t','sigs','bufs','sums'
+    opts = [f'{k}={v}' for k,v in vars(self).items() if k not in inner]
     return f"{type(self).__name__}({len(self.params)} parameters, {', '.join(opts)})"
 
 # %% ../nbs/06_optim.ipynb #68d481b6

@@ -15,7 +15,7 @@ from .modules import _leaves
 
 # %% ../nbs/07_training.ipynb #2a00b2f9
 def kaiming(d, k, **kw):
-    "A `Linear` layer with w (d,k) normal, of variance 2/d, and b zero: keeps sizes through a rectifier"
+    "A `Linear` layer with w (d,k) normal, of variance 2/d, and b zero"
     return Linear(torch.randn(k, d).T * (2/d)**.5, torch.zeros(k), **kw)
 
 # %% ../nbs/07_training.ipynb #51ead5fe
@@ -55,6 +55,7 @@ class Learner:
         self.schedule,self.augment,self.each = schedule,augment,each
         self.gen,self.stopped = torch.Generator().manual_seed(seed),False
         self.losses,self.lrs,self.history = [],[],[]   # two records by step, one by epoch
+        self.first = self.recent = None                # the first loss, and a running mean
 
     def step(self, x, y):
         "Forward, loss, backward, update: one step on a batch -> its loss, a number"
@@ -97,7 +98,8 @@ def fit(self:Learner,
 ):
     "Train for some epochs; the record is in `history` (by epoch), `losses` and `lrs` (by step)"
     _check_data('fit', x, y, bs)
-    if bs > len(x): raise ValueError(f'fit cannot take a batch of {bs} rows from {len(x)}: lower bs')
+    if bs > len(x):
+        raise ValueError(f'fit cannot take a batch of {bs} rows from {len(x)}: lower bs')
     if not _count(epochs): raise ValueError(f'fit needs 1 epoch or more, got {epochs}')
     steps = math.ceil(len(x)/bs)
     sched = self.schedule and self.schedule(self.opt, epochs*steps)
@@ -108,7 +110,8 @@ def fit(self:Learner,
             losses = self.epoch(x, y, bs, sched, bar)
             h = dict(train_loss=sum(losses)/len(losses)) | (self.evaluate(*valid) if valid else {})
             self.history.append(h)
-            if log: log(f'epoch {len(self.history):2}' + ''.join(f'   {k} {v:.4f}' for k,v in h.items()))
+            said = [f'epoch {len(self.history):2}', *(f'{k} {v:.4f}' for k,v in h.items())]
+            if log: log('   '.join(said))
             if self.stopped: break
     return h
 
@@ -176,7 +179,7 @@ def evaluate(self:Learner, x, y, bs=1000):
 
 # %% ../nbs/07_training.ipynb #76835982
 class TrainingError(RuntimeError):
-    "Training has stopped, and the message says why; the weights are those of the last good step"
+    "Training has stopped, and the message says why; the step that it stopped at has changed nothing"
 
 def _bad(t): return not t.isfinite().all()
 
