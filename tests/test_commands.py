@@ -41,12 +41,18 @@ def test_check_fails_where_a_gradient_is_off(tmp_path):
 
 def test_readme_is_checked(tmp_path):
     import shutil
-    for p in 'settings.ini', 'README.md', 'tools/readme.py', 'nbs/index.ipynb':
+    pictures = [f'pictures/{p.name}' for p in (root/'pictures').iterdir()]
+    for p in 'settings.ini', 'README.md', 'tools/readme.py', 'nbs/index.ipynb', *pictures:
         (tmp_path/p).parent.mkdir(exist_ok=True)
         shutil.copy(root/p, tmp_path/p)
     run = lambda *a: subprocess.run([sys.executable, tmp_path/'tools/readme.py', *a], capture_output=True, text=True)
     assert run('--check').returncode == 0
     with open(tmp_path/'README.md', 'a') as f: f.write('edited by hand\n')
-    assert 'not in sync' in run('--check').stderr
+    (tmp_path/pictures[0]).unlink()
+    (tmp_path/'pictures/old.svg').write_text('no longer shown')
+    said = run('--check').stderr
+    for name in 'README.md', Path(pictures[0]).name, 'old.svg', 'not in sync': assert name in said, said
     run()
-    assert (tmp_path/'README.md').read_text() == (root/'README.md').read_text()
+    for p in 'README.md', *pictures: assert (tmp_path/p).read_text() == (root/p).read_text()
+    assert not (tmp_path/'pictures/old.svg').exists() and run('--check').returncode == 0
+    for name in pictures: assert f'/raw/main/{name})' in (root/'README.md').read_text()
