@@ -56,3 +56,8 @@ def test_readme_is_checked(tmp_path):
     for p in 'README.md', *pictures: assert (tmp_path/p).read_text() == (root/p).read_text()
     assert not (tmp_path/'pictures/old.svg').exists() and run('--check').returncode == 0
     for name in pictures: assert f'/raw/main/{name})' in (root/'README.md').read_text()
+
+def test_planted_mistakes_still_find_their_places():   # planting them takes long: python tools/plant_bugs.py
+    sys.path.insert(0, str(root/'tools'))
+    from plant_bugs import bugs, planted
+    for nb, _, true, wrong in bugs: assert planted(nb, true, wrong)
