@@ -37,6 +37,7 @@ def _slopes(f, x, V, h):
     up,down = _batched(f, x + h*V),_batched(f, x - h*V)
     return (up - down)/(2*h), (up + down - 2*mid).abs()/h, mid
 
+# %% ../nbs/04_gradcheck.ipynb #48b3a022
 def _derivs(f, x, V, h=1e-5):
     "Derivatives of f at x along each V[i]; nan where f has a kink there"
     h = h*_rms(x)
@@ -56,7 +57,7 @@ def _derivs(f, x, V, h=1e-5):
 
 # %% ../nbs/04_gradcheck.ipynb #0d3591f8
 def numeric_jac(f, x, h=1e-5, chunk=2**21, progress=False):
-    "The derivative of each element of f(x) by each element of x: (*x.shape, *out.shape), nan at kinks"
+    "Each element of f(x) derived by each element of x: (*x.shape, *out.shape), nan at kinks"
     n,size = x.numel(),f(x).numel() + 4*x.numel()
     step = max(1, chunk//size)
     def ones(i):  # rows i to i+step of the unit matrix
@@ -96,7 +97,8 @@ def _say(e):
     line = (str(e).strip().splitlines() or [''])[0]
     return f'{type(e).__name__}: {line[:160]}' if line else type(e).__name__
 
-# %% ../nbs/04_gradcheck.ipynb #0ab6c2a7
+# %% ../nbs/04_gradcheck.ipynb #93a2d7b9
+#| code-fold: true
 _memory = 'args','out'
 
 def _walk(o, path='', seen=None):
@@ -113,7 +115,8 @@ def _walk(o, path='', seen=None):
         if torch.is_tensor(v): yield p.lstrip('.'),o,k,v
         elif not isinstance(v, (str,int,float,type(None),torch.dtype)): yield from _walk(v, p, seen)
 
-# %% ../nbs/04_gradcheck.ipynb #93a2d7b9
+# %% ../nbs/04_gradcheck.ipynb #4a37760b
+#| code-fold: true
 def _convert(o, dtype):
     "A deep copy of o with its floating-point tensors in dtype, and without what it remembers"
     memo,keep = {},[vars(o)[k] for k in _memory if k in getattr(o, '__dict__', {})]
@@ -126,11 +129,14 @@ def _convert(o, dtype):
     try: return copy.deepcopy(o, memo)
     except Exception as e: raise Problem(f'the layer cannot be copied ({_say(e)})')
 
+# %% ../nbs/04_gradcheck.ipynb #ad27ce11
+#| code-fold: true
 def _put(holder, key, v):
     if isinstance(holder, (dict,list)): holder[key] = v
     else: object.__setattr__(holder, key, v)
 
-# %% ../nbs/04_gradcheck.ipynb #4a37760b
+# %% ../nbs/04_gradcheck.ipynb #397cb0d4
+#| code-fold: true
 _data_names = set('targ target targets label labels y_true truth tgt actual'.split())
 
 _cot_names = set('g gy dy dz dout d_out gout g_out cot cotangent ct v delta upstream'.split())
@@ -144,9 +150,9 @@ def _argnames(f, n, skip=0):
     if len(names) < n: names = ['x'] if n==1 else [f'x{i}' for i in range(n)]
     return names
 
-# %% ../nbs/04_gradcheck.ipynb #ad27ce11
+# %% ../nbs/04_gradcheck.ipynb #54d8b114
 class Layer:
-    "A layer of any style: `raw(values)` is its forward, `run(values, cot)` its forward and backward"
+    "A layer of any style: `raw(values)` runs its forward, `run(values, cot)` its backward as well"
     skip = 0
     def __init__(self, layer, inputs, data=()):
         self.layer,self.n_in,self.data = layer,len(inputs),data
@@ -163,7 +169,7 @@ class Layer:
         if getattr(layer, 'x_grad', True) is False: self.need[0] = False
         self.guessed = wanted is None
 
-# %% ../nbs/04_gradcheck.ipynb #ec61d6f0
+# %% ../nbs/04_gradcheck.ipynb #2575131a
 @patch
 def fwd(self:Layer): return getattr(self.layer, 'forward', self.layer)
 
@@ -172,8 +178,8 @@ def declared(self:Layer):
     "ids of the tensors that the layer calls its parameters, None where it does not say"
     l = self.layer
     if not hasattr(l, 'parameters') and not hasattr(l, 'param_names'): return None
-    ps = list(l.parameters()) if hasattr(l,
-                                         'parameters') else [getattr(l, o) for o in l.param_names]
+    if hasattr(l, 'parameters'): ps = list(l.parameters())
+    else: ps = [getattr(l, o) for o in l.param_names]
     if isinstance(l, nn.Module): ps += [t for *_,t in _walk(l) if t.requires_grad]
     return {id(p) for p in ps}
 
@@ -213,7 +219,7 @@ def raw(self:Layer, values, skip=0):
         for _ in range(skip): self.raw_call(ins)
         return self.raw_call(ins)
 
-# %% ../nbs/04_gradcheck.ipynb #2a1c3fa4
+# %% ../nbs/04_gradcheck.ipynb #8ee6f270
 @contextmanager
 def _seeded(seed=0):
     state = torch.get_rng_state()
@@ -222,6 +228,7 @@ def _seeded(seed=0):
     try: yield
     finally: torch.set_rng_state(state)
 
+# %% ../nbs/04_gradcheck.ipynb #c59e8e4a
 def _new_style(cls): return cls.setup_context is not torch.autograd.Function.setup_context
 
 def _plain(cls, *args): return cls.forward(*args) if _new_style(cls) else cls.forward(Fake(), *args)
@@ -231,6 +238,7 @@ def _forward_only():
     "While this holds, custom autograd functions run their forward only, and autograd looks into it"
     with mock.object(torch.autograd.Function, 'apply', classmethod(_plain)): yield
 
+# %% ../nbs/04_gradcheck.ipynb #1cbf4fd7
 class Fake:
     "Stands for ctx where a forward pass is run without its backward pass"
     needs_input_grad = (True,)*32
@@ -238,7 +246,7 @@ class Fake:
     def _ignore(self, *args): pass
     save_for_forward = mark_dirty = mark_non_differentiable = set_materialize_grads = _ignore
 
-# %% ../nbs/04_gradcheck.ipynb #c59e8e4a
+# %% ../nbs/04_gradcheck.ipynb #52b6d0fe
 def _clear(*ts):
     for t in ts:
         if isinstance(t, torch.Tensor): t.__dict__.pop('g', None); t.grad = None
@@ -254,6 +262,7 @@ def _returned(res, values, need, n):
         return next((o for o in (g, getattr(v, 'g', None), v.grad) if o is not None), None)
     return [one(g, v) if o else None for g,v,o in zip(res, values, need)]
 
+# %% ../nbs/04_gradcheck.ipynb #e8dcb9c8
 class Book(Layer):
     "forward and bwd, or forward and backward(), with gradients in .g"
 
@@ -311,8 +320,9 @@ def match(self:Pair, ins, out, cot):
         elif p.name in _cot_names or 'grad' in p.name: args.append(cot)
         else: args.append(out); unknown.append(p.name)
     if len(unknown) > 1:
-        raise Problem(f"the backward function takes {' and '.join(unknown)}, and only one of them can be the "
-                      f"output: give the inputs the names that they have in forward ({', '.join(self.names)})")
+        raise Problem(f"the backward function takes {' and '.join(unknown)}, and only one of "
+                      "them can be the output: give the inputs the names that they have in "
+                      f"forward ({', '.join(self.names)})")
     return args
 
 # %% ../nbs/04_gradcheck.ipynb #e75c949e
@@ -327,6 +337,7 @@ class Callable(Layer):
     def back(self, out, leaves, fed, cot):
         return torch.autograd.grad(out, leaves, cot, allow_unused=True)
 
+# %% ../nbs/04_gradcheck.ipynb #40ebb878
 @patch
 def run(self:Callable, values, cot):
     leaves = self.leaves(values)
@@ -362,13 +373,14 @@ class Function(Callable):
             raise Raised(f'backward returned {len(res)} gradients for {len(fed)} inputs')
         return [g for g,n in zip(res, self.need) if n]
 
-# %% ../nbs/04_gradcheck.ipynb #f1f7ad0c
+# %% ../nbs/04_gradcheck.ipynb #0041ff01
 def _takes_one(f):
     "Does f need an argument?"
     kinds = inspect.Parameter.POSITIONAL_ONLY,inspect.Parameter.POSITIONAL_OR_KEYWORD
     return any(p.default is p.empty and p.kind in kinds
                for p in inspect.signature(f).parameters.values())
 
+# %% ../nbs/04_gradcheck.ipynb #5b8b37fa
 def as_layer(layer, inputs, data=()):
     "Find out how this layer wants to be run"
     def has(*names): return all(hasattr(layer, o) for o in names)
@@ -378,7 +390,8 @@ def as_layer(layer, inputs, data=()):
         name = layer.__name__
         try: layer = layer()
         except Exception as e:
-            raise Problem(f'{name} is a class, and {name}() does not work ({_say(e)}): give an object')
+            raise Problem(f'{name} is a class, and {name}() does not work ({_say(e)}): '
+                          'give an object')
     pair = isinstance(layer, (tuple,list)) and len(layer)==2 and all(map(callable, layer))
     runs = has('forward') or callable(layer)
     if pair: style = Pair
@@ -386,8 +399,8 @@ def as_layer(layer, inputs, data=()):
     elif runs and has('backward'): style = Handed if _takes_one(layer.backward) else Book
     elif callable(layer): style = Callable
     else:
-        raise Problem(f'{type(layer).__name__} is not a layer: it needs forward and bwd, or to be a pair of functions, '
-                        'an autograd.Function or an nn.Module')
+        raise Problem(f'{type(layer).__name__} is not a layer: it needs forward and bwd, or to be '
+                      'a pair of functions, an autograd.Function or an nn.Module')
     return style(tuple(layer) if pair else layer, inputs, data)
 
 # %% ../nbs/04_gradcheck.ipynb #e8c0141f
@@ -429,7 +442,7 @@ def autograd(self:Oracle, values, cot, f=None):
     for i,g in zip(ids, gs): res[i] = torch.zeros_like(values[i]) if g is None else g.detach()
     return res
 
-# %% ../nbs/04_gradcheck.ipynb #9bf739a5
+# %% ../nbs/04_gradcheck.ipynb #ffebd5b6
 @patch
 def first(self:Oracle, i, values, cot, auto):
     "Compare the oracles for value i, and choose"
@@ -444,10 +457,11 @@ def first(self:Oracle, i, values, cot, auto):
         ok = ~b.isnan()
         return rel_err(a[ok], b[ok]) < 1e-5 or _norm((a - b)[ok]) < dust
     smaller = (1e-7,1e-9) if auto is not None and self.full(i, values, cot) else ()
-    self.auto[i] = auto is not None and (agree(b) or any(agree(self.numeric(i, values, cot, h))
-                                                         for h in smaller))
+    self.auto[i] = auto is not None and (
+        agree(b) or any(agree(self.numeric(i, values, cot, h)) for h in smaller))
     if self.auto[i]: self.how[i] += ', autograd'
 
+# %% ../nbs/04_gradcheck.ipynb #8c5a1231
 @patch
 def each(self:Oracle, i, values, cot, auto):
     "What autograd says, and what all differences say"
@@ -493,6 +507,7 @@ def _same(a, b):
     if not torch.is_tensor(a): return True
     return a.shape==b.shape and torch.equal(a.nan_to_num(), b.detach().nan_to_num())
 
+# %% ../nbs/04_gradcheck.ipynb #b8ba0f59
 def _again(c, vals, cot):
     "A run of c itself, with whatever it remembers"
     before,kept,err = [v.clone() if torch.is_tensor(v) else v for v in vals],cot.clone(),None
@@ -510,7 +525,7 @@ def _fresh(s, values, cot, dtype=torch.float64):
     _clear(*c.values)
     return _again(c, c.values, cot.clone())
 
-# %% ../nbs/04_gradcheck.ipynb #b8ba0f59
+# %% ../nbs/04_gradcheck.ipynb #12118e69
 def _cot(out, seed):
     "A random cotangent for `out`; a one for a single number, the first time"
     if out.ndim==0 and seed==0: return torch.ones_like(out)
@@ -518,6 +533,7 @@ def _cot(out, seed):
     g = torch.Generator().manual_seed(seed + 2**31)
     return torch.randn(out.shape, generator=g, dtype=torch.float64).to(out)
 
+# %% ../nbs/04_gradcheck.ipynb #30cd0f94
 def _checked_out(out, name):
     "`out` if it has a gradient at all, else one sentence"
     if out is None: raise Problem(f'{name} returns nothing: its forward needs a return')
@@ -529,12 +545,14 @@ def _checked_out(out, name):
     if not out.numel(): raise Problem(f'{name} returns an empty tensor, {_tup(out.shape)}')
     return out
 
-# %% ../nbs/04_gradcheck.ipynb #12118e69
+# %% ../nbs/04_gradcheck.ipynb #7bf91b9f
 class Row:
-    "One line of a report: what was looked at, whether it is right (None for a note), and a sentence"
+    "A line of a report: what was looked at, whether it is right (None for a note), a sentence"
     def __init__(self, what, ok, says, advice='', err=None, kinds=()):
-        self.what,self.ok,self.says,self.advice,self.err,self.kinds = what,ok,says,advice,err,list(kinds)
+        self.what,self.ok,self.says,self.advice = what,ok,says,advice
+        self.err,self.kinds = err,list(kinds)
 
+# %% ../nbs/04_gradcheck.ipynb #6993d77f
 class Report:
     "What `check_layer` has found: `.ok`, `.rows`, `.wrong`; print it, or `raise_()`"
     def __init__(self, title, rows=(), problem=None):
@@ -547,14 +565,15 @@ class Report:
     def head(self):
         if self.problem: return f'{self.title}: not checked'
         n = len([r for r in self.rows if r.ok is not None])
-        return f'{self.title}: ' + ('right'
-                                    if self.ok else f'WRONG in {len(self.wrong)} of {n} points')
+        return f'{self.title}: ' + (
+            'right' if self.ok else f'WRONG in {len(self.wrong)} of {n} points')
     def raise_(self):
         "Raise AssertionError, with the report as its text, unless all is right"
         if not self.ok: raise AssertionError(str(self))
         return self
 
-# %% ../nbs/04_gradcheck.ipynb #4ac6e8dc
+# %% ../nbs/04_gradcheck.ipynb #5e6141b5
+#| code-fold: true
 @patch
 def __str__(self:Report):
     if self.problem: return f'{self.head()}. {self.problem}'
@@ -567,6 +586,8 @@ def __str__(self:Report):
         if r.advice and r.ok is False: lines.append(fold(r.advice, ' '*(wide + 9) + '> '))
     return '\n'.join(lines)
 
+# %% ../nbs/04_gradcheck.ipynb #b6e898e0
+#| code-fold: true
 @patch
 def __repr__(self:Report): return str(self)
 
@@ -576,7 +597,8 @@ def _repr_html_(self:Report):
     if self.problem: return f'<p><b>{esc(self.head())}.</b> {esc(self.problem)}</p>'
     def row(r):
         more = f'<br><i>{esc(r.advice)}</i>' if r.advice and r.ok is False else ''
-        return f'<tr><td><code>{esc(r.what)}</code></td><td>{mark[r.ok]}</td><td>{esc(r.says)}{more}</td></tr>'
+        return (f'<tr><td><code>{esc(r.what)}</code></td><td>{mark[r.ok]}</td>'
+                f'<td>{esc(r.says)}{more}</td></tr>')
     return f'<p><b>{esc(self.head())}</b></p><table>{"".join(map(row, self.rows))}</table>'
 
 # %% ../nbs/04_gradcheck.ipynb #32e1b2e8
@@ -596,7 +618,7 @@ def check_layer(
     try: return _Check(layer, inputs, data, rows, name or _title(layer)).report()
     except Problem as e: return Report(name or _title(layer), problem=str(e))
 
-# %% ../nbs/04_gradcheck.ipynb #78ffbaf0
+# %% ../nbs/04_gradcheck.ipynb #c3326f77
 class _Check:
     "One check, while it is going on"
     end = False  # does a loss leave out.g alone?
@@ -610,24 +632,26 @@ class _Check:
                 raise Problem(f'{o} is empty, {_tup(v.shape)}: there is nothing to check')
             if v.is_complex(): raise Problem(f'{o} is complex, and only real numbers are checked')
             if _floats(v) and not v.isfinite().all(): raise Problem(f'{o} holds nan or infinity')
-        if not any(l.need): raise Problem('no input and no parameter needs a gradient: none holds floating-point numbers')
-        self.s,self.per_row = l.copy(),rows if rows is not None else getattr(layer, 'per_row',
-                                                                             False)
-        self.shape = ', '.join(f'{o} {_tup(v.shape)}' for o,
-                               v in zip(l.names, l.values) if torch.is_tensor(v))
+        if not any(l.need):
+            raise Problem('no input and no parameter needs a gradient: '
+                          'none holds floating-point numbers')
+        self.s = l.copy()
+        self.per_row = rows if rows is not None else getattr(layer, 'per_row', False)
+        self.shape = ', '.join(f'{o} {_tup(v.shape)}'
+                               for o,v in zip(l.names, l.values) if torch.is_tensor(v))
 
+# %% ../nbs/04_gradcheck.ipynb #0c46ff01
 @patch
 def note(self:_Check, what, ok, says, advice='', kinds=(), err=None):
     self.rows.append(Row(what, ok, says, advice, err, kinds))
 
-# %% ../nbs/04_gradcheck.ipynb #c3326f77
 @patch
 def forward(self:_Check, values):
     try: out = self.s.raw(values)
     except Exception as e: raise Problem(f'its forward pass raised {_say(e)}')
     return _checked_out(out, self.title).detach()
 
-# %% ../nbs/04_gradcheck.ipynb #695a9915
+# %% ../nbs/04_gradcheck.ipynb #8ad2dff4
 @patch
 def spare(self:_Check):
     "Inputs that have the name of data, and get no gradient in a first run, need none"
@@ -637,9 +661,10 @@ def spare(self:_Check):
             self.s.need[i] = self.l.need[i] = False
             self.note(o, None, 'gets no gradient, as data should')
 
+# %% ../nbs/04_gradcheck.ipynb #684c042a
 @patch
 def settle(self:_Check):
-    "Find values at which the layer is smooth: the given ones, moved a little where they lie on kinks"
+    "Find values at which the layer is smooth: the given ones, moved a little where kinks are"
     self.given = vals = list(self.s.values)
     out = self.forward(vals)
     self.cot0,g = _cot(out, 0),torch.Generator().manual_seed(1)
@@ -654,15 +679,15 @@ def settle(self:_Check):
         o = Oracle(self.s, vals, self.cot0)
     self.values,self.oracle = vals,o
 
-# %% ../nbs/04_gradcheck.ipynb #684c042a
+# %% ../nbs/04_gradcheck.ipynb #c4f5af27
 @patch
 def variant(self:_Check, f, seed):
-    "The values with f applied to the rows of the inputs, and a cotangent; a sentence where that is refused"
+    "Values with f applied to the rows of the inputs, and a cotangent; or why that was refused"
     ins = self.values[:self.s.n_in]
     first = next((v for v in ins if torch.is_tensor(v) and v.ndim), None)
     if first is None or len(first) < 2: return None
-    same,err = [i for i,v in enumerate(ins) if torch.is_tensor(v) and v.ndim
-                and len(v)==len(first)],None
+    same = [i for i,v in enumerate(ins) if torch.is_tensor(v) and v.ndim and len(v)==len(first)]
+    err = None
     for ids in same,same[:1]:  # all that have the same number of rows, or the first alone
         vals = [f(v) if i in ids else v for i,v in enumerate(self.values)]
         try:
@@ -672,6 +697,7 @@ def variant(self:_Check, f, seed):
         except Exception as e: err = err or _say(e)
     return err
 
+# %% ../nbs/04_gradcheck.ipynb #8ac789c0
 @patch
 def tries(self:_Check):
     "Values and cotangents for the runs: two cotangents, other rows, fewer rows"
@@ -681,13 +707,14 @@ def tries(self:_Check):
     return [(self.values, self.cot0), (self.values, _cot(self.cot0, 5)),
             *[v for v in more if isinstance(v, tuple)]]
 
-# %% ../nbs/04_gradcheck.ipynb #c4c6278c
+# %% ../nbs/04_gradcheck.ipynb #c0db326b
 @patch
 def one(self:_Check, r, i):
     "Run r as far as value i is concerned, with the true gradient"
     cot = torch.ones_like(r.cot) if self.end else r.cot
     return Run(r.values, cot, r.out, r.got[i], want=self.oracle.want(r.values, cot, i))
 
+# %% ../nbs/04_gradcheck.ipynb #7449eec5
 @patch
 def err(self:_Check, r, i):
     "The relative error of one run: 0 within the bounds, infinite where there is nothing to compare"
@@ -735,18 +762,21 @@ class Diagnosis:
         self.kind,self.says,self.advice,self.kinds = kind,says,advice,kinds or [kind]
     def __repr__(self): return self.says
 
+# %% ../nbs/04_gradcheck.ipynb #7f1825c0
 def unclear(case):
     "Say that nothing fits, and where the difference is largest"
     r = case.runs[0]
     if not torch.is_tensor(r.got) or r.got.shape != r.want.shape:
         return Diagnosis('unclear', 'unclear')
     tops = (r.got - r.want).abs().flatten().argsort(descending=True)[:3]
-    where = [f'{_at(i, r.want.shape)} (got {r.got.flatten()[i]:.4g}, expected {r.want.flatten()[i]:.4g})' for i in tops]
+    where = [f'{_at(i, r.want.shape)} '
+             f'(got {r.got.flatten()[i]:.4g}, expected {r.want.flatten()[i]:.4g})' for i in tops]
     return Diagnosis('unclear', f"unclear; the largest differences are at {', '.join(where)}",
                      'Try a smaller example, with one row or one column.')
 
+# %% ../nbs/04_gradcheck.ipynb #c02fc93f
 class Case:
-    "The evidence on one gradient, number `i`: runs with `values, cot, out, got, want`, and an oracle"
+    "The evidence on gradient `i`: an oracle, and runs with `values, cot, out, got, want`"
     def __init__(self, i, names, need, runs, oracle):
         self.i,self.names,self.need,self.runs,self.oracle = i,names,need,runs,oracle
         self.name,self.tol = names[i],1e-7 if oracle.auto[i] else 1e-5
@@ -772,7 +802,7 @@ def gradient(self:_Check, i):
     else: d = Case(i, s.names, s.need, runs, self.oracle).explain()
     self.note(f'{name}.g', False, d.says, d.advice, d.kinds, err)
 
-# %% ../nbs/04_gradcheck.ipynb #2ca891a4
+# %% ../nbs/04_gradcheck.ipynb #b11ab21c
 @patch
 def raised(self:_Check, i):
     "The row where the backward pass raised; perhaps it needs a .g to add to"
@@ -783,9 +813,11 @@ def raised(self:_Check, i):
     r = _again(c, c.values, bad.cot.clone())
     if r.error or r.got[i] is None or self.err(self.one(r, i), i) > 0:
         return self.note(f'{name}.g', False, f'the backward pass raised {err}', kinds=['raises'])
-    self.note(f'{name}.g', False, f'the rule adds to a .g that must be there already; without one it raised {err}',
+    self.note(f'{name}.g', False,
+              f'the rule adds to a .g that must be there already; without one it raised {err}',
               'Assign .g: whoever knows of several uses adds them up.', ['accumulates'])
 
+# %% ../nbs/04_gradcheck.ipynb #71bcf0c8
 @patch
 def ignores(self:_Check, i):
     "Is this a loss whose rule does not look at out.g, because a chain ends there?"
@@ -810,7 +842,7 @@ def off(self:_Check, a, b, i, r):
     dust = 1e-11*_norm(r.cot)*self.oracle.amp(i, r.values, r.cot, r.out)
     return rel_err(a, b) > 1e-9 and _norm(a.double() - b.double()) > dust
 
-# %% ../nbs/04_gradcheck.ipynb #235fe3d0
+# %% ../nbs/04_gradcheck.ipynb #8710d760
 @patch
 def repeat(self:_Check):
     "Run one copy three times, the last time on other rows, and clear nothing in between"
@@ -818,20 +850,20 @@ def repeat(self:_Check):
     last = next((r for r in self.runs[2:] if r.out.shape==first.out.shape), self.runs[1])
     c = self.l.copy(torch.float64, self.values)
     new = [v.clone() if torch.is_tensor(v) else v for v in last.values[:c.n_in]]
-    seq = [_again(c, vals, cot.clone()) for vals,
-           cot in ((c.values, self.cot0), (c.values, self.cot0),
-                                                          ([*new, *c.values[c.n_in:]], last.cot))]
+    three = (c.values,self.cot0),(c.values,self.cot0),([*new, *c.values[c.n_in:]],last.cot)
+    seq = [_again(c, vals, cot.clone()) for vals,cot in three]
     bad = []
     for i in self.needed():
         got,fresh = [r.got[i] for r in seq],[first.got[i], first.got[i], last.got[i]]
         if any(self.off(a, b, i, last) for a,b in zip(got, fresh)):
             bad.append((f'{self.s.names[i]}.g', *self.why_repeat(i, got, last, seq)))
-    if not bad: return self.note('run again', True,
-                                 'the same in a second and a third run, with nothing cleared')
+    if not bad:
+        return self.note('run again', True,
+                         'the same in a second and a third run, with nothing cleared')
     self.note('run again', False, '; '.join(f'{o} {says}' for o,says,*_ in bad), bad[0][2],
               [k for *_,k in bad])
 
-# %% ../nbs/04_gradcheck.ipynb #8710d760
+# %% ../nbs/04_gradcheck.ipynb #77cfe78f
 @patch
 def why_repeat(self:_Check, i, got, last, seq):
     "In words, how the gradient of a later run is wrong: (sentence, advice, kind)"
@@ -840,41 +872,48 @@ def why_repeat(self:_Check, i, got, last, seq):
     def same(a, b): return not self.off(a, b, i, last)
     old = [*self.values[:self.s.n_in], *last.values[self.s.n_in:]]
     if same(got[1], 2*got[0]):
-        return 'is added to what an earlier run has left','Assign .g; do not add to it.','accumulates'
-    if same(got[2], got[1]): return 'stays as an earlier run has left it','Compute it anew in each run.','stale'
+        return ('is added to what an earlier run has left',
+                'Assign .g; do not add to it.', 'accumulates')
+    if same(got[2], got[1]):
+        return 'stays as an earlier run has left it','Compute it anew in each run.','stale'
     if same(got[2], self.oracle.want(old, last.cot, i)):
-        return 'is computed from the input of an earlier run','Save the input in each forward pass.','stale'
+        return ('is computed from the input of an earlier run',
+                'Save the input in each forward pass.', 'stale')
     if same(got[2], self.oracle.want(last.values, self.cot0, i)):
-        return 'is computed from the incoming gradient of an earlier run','Read out.g in each backward pass.','stale'
-    return 'is not the same each time','Look for state that outlives a run, and for random numbers.','stale'
+        return ('is computed from the incoming gradient of an earlier run',
+                'Read out.g in each backward pass.', 'stale')
+    return ('is not the same each time',
+            'Look for state that outlives a run, and for random numbers.', 'stale')
 
-# %% ../nbs/04_gradcheck.ipynb #77cfe78f
+# %% ../nbs/04_gradcheck.ipynb #8a74a10e
 @patch
 def kept(self:_Check):
-    changed = [o for o,t in zip([*self.s.names, 'the incoming gradient'], self.runs[0].touched)
-               if t]
+    all_of = [*self.s.names, 'the incoming gradient']
+    changed = [o for o,t in zip(all_of, self.runs[0].touched) if t]
     said = ' and '.join(changed) + (' is' if len(changed)==1 else ' are') + ' modified in place'
     if not changed:
-        self.note('values kept', True, 'inputs, parameters and the incoming gradient are not modified')
-    elif getattr(self.l.layer, 'inplace', False): self.note('values kept', None,
-                                                            said + ', as the layer says')
+        self.note('values kept', True,
+                  'inputs, parameters and the incoming gradient are not modified')
+    elif getattr(self.l.layer, 'inplace', False):
+        self.note('values kept', None, said + ', as the layer says')
     else:
         self.note('values kept', False, said,
                   'Others may still need it: work on a copy, or say so by inplace=True.',
                   ['modified'])
 
+# %% ../nbs/04_gradcheck.ipynb #372311bc
 @patch
 def apart(self:_Check):
     if not self.per_row: return
     cot = self.cot0.clone()
     cot[1:] = 0
     r = _fresh(self.l, self.values, cot)
-    ok = not any(r.got[i][1:].any() for i in self.needed() if i < self.s.n_in
-                 and len(r.got[i])==len(cot))
+    ok = not any(r.got[i][1:].any() for i in self.needed()
+                 if i < self.s.n_in and len(r.got[i])==len(cot))
     self.note('rows', ok, 'rows of a batch do not mix'
               if ok else 'rows of a batch mix, and the layer says that they do not')
 
-# %% ../nbs/04_gradcheck.ipynb #8a74a10e
+# %% ../nbs/04_gradcheck.ipynb #e808732e
 @patch
 def compare(self:_Check, what, r, good, bad):
     "A row that says whether run r has the true gradients, as far as the plain runs had them"
@@ -883,6 +922,7 @@ def compare(self:_Check, what, r, good, bad):
            and self.err(self.one(r, i), i) > 0]
     self.note(what, not off, f"{bad}: {', '.join(off)}" if off else good)
 
+# %% ../nbs/04_gradcheck.ipynb #8e3f01a7
 @patch
 def strided(self:_Check):
     def far(v):
@@ -907,14 +947,14 @@ def single(self:_Check):
         return self.note('one row', None if refused else False, f'a batch of one raised {v}')
     self.compare('one row', _fresh(self.l, *v), 'a batch of one is fine', 'wrong on a batch of one')
 
-# %% ../nbs/04_gradcheck.ipynb #a1abc90f
+# %% ../nbs/04_gradcheck.ipynb #e82bd2ff
 @patch
 def single_precision(self:_Check):
     vals = [v.float() if _floats(v) else v for v in self.values]
     try:
         r = _fresh(self.l, vals, self.cot0.float(), torch.float32)
         if r.error: raise Problem(r.error)
-    except Exception as e: 
+    except Exception as e:
         return self.note('float32', False,
                          f'in float32 it raised {e if isinstance(e, Problem) else _say(e)}',
                          'Create tensors with the dtype of the input.', ['dtype'])
@@ -942,21 +982,22 @@ def off32(self:_Check, r, i, auto):
 def kinks(self:_Check):
     n,names = sum(int(k.sum()) for k in self.at_kinks.values()),self.s.names
     if not n: return
-    r,auto,more = _fresh(self.l, self.given, self.cot0),self.oracle.autograd(self.given,
-                                                                             self.cot0),[]
+    r,more = _fresh(self.l, self.given, self.cot0),[]
+    auto = self.oracle.autograd(self.given, self.cot0)
     ids = [i for i,k in self.at_kinks.items() if k.any()]
     for i in ids:
         k,g = self.at_kinks[i],r.got[i]
         if not _floats(g) or g.shape != k.shape or not self.right(i): continue
         if auto:
-            more.append('there it gives what autograd of its forward pass gives'
-                        if not self.off(g*k, auto[i]*k, i, r)
-                             else 'there autograd of its forward pass gives something else, and either is a convention')
-        w = (auto[i] if self.oracle.auto[i] else self.oracle.numeric(i, self.given,
-                                                                     self.cot0)).masked_fill(k, math.nan)
+            more.append('there autograd of its forward pass gives something else, '
+                        'and either is a convention' if self.off(g*k, auto[i]*k, i, r) else
+                        'there it gives what autograd of its forward pass gives')
+        w = auto[i] if self.oracle.auto[i] else self.oracle.numeric(i, self.given, self.cot0)
+        w = w.masked_fill(k, math.nan)
         if self.err(Run(r.values, r.cot, r.out, g, want=w), i):
             self.note(f'beside {names[i]}', False, 'wrong next to kinks')
-    says = f"{n} element{'s lie' if n > 1 else ' lies'} on a kink ({', '.join(names[i] for i in ids)}): checked a little beside it"
+    says = (f"{n} element{'s lie' if n > 1 else ' lies'} on a kink "
+            f"({', '.join(names[i] for i in ids)}): checked a little beside it")
     self.note('kinks', None, '; '.join([says, *dict.fromkeys(more)]))
 
 # %% ../nbs/04_gradcheck.ipynb #8480770b
@@ -988,7 +1029,8 @@ def report(self:_Check):
                      self.single_precision, self.other_mode): look()
     return Report(f'{self.title} ({self.shape})', self.rows)
 
-# %% ../nbs/04_gradcheck.ipynb #908d8d16
+# %% ../nbs/04_gradcheck.ipynb #e065d2f5
+#| code-fold: true
 def _load(path):
     "The module in a file"
     if not Path(path).is_file(): raise Problem(f'there is no file {path}')
@@ -1000,15 +1042,19 @@ def _load(path):
     except Exception as e: raise Problem(f'{path} cannot be imported ({_say(e)})')
     return mod
 
+# %% ../nbs/04_gradcheck.ipynb #65b22052
+#| code-fold: true
 def _draw(spec):
     "An input from '7,5' (normal numbers) or '7:10' (integers below 10)"
     try:
         dims,_,top = spec.partition(':')
         shape = [int(o) for o in dims.split(',') if o]
         return torch.randint(int(top), shape) if top else torch.randn(shape)
-    except (ValueError, RuntimeError): raise Problem(f'{spec!r} is not a shape: write 7,5 or, for integers below 10, 7:10')
+    except (ValueError, RuntimeError):
+        raise Problem(f'{spec!r} is not a shape: write 7,5 or, for integers below 10, 7:10')
 
-# %% ../nbs/04_gradcheck.ipynb #17b240e4
+# %% ../nbs/04_gradcheck.ipynb #6ce115e7
+#| code-fold: true
 def _target(mod, name):
     "The layer that NAME means, and the inputs that it brings"
     try: found = [getattr(mod, o) for o in name.split(',')]
@@ -1021,21 +1067,28 @@ def _target(mod, name):
         if isinstance(layer, tuple) and not all(map(callable, layer)): return layer[0],layer[1:]
     return layer,()
 
-# %% ../nbs/04_gradcheck.ipynb #391d18a5
-def main(argv=None):
-    "The command check_layer"
-    p = argparse.ArgumentParser('check_layer',
-                                description='Say whether the gradients of a layer are right and, if not, what is '
-        'wrong with them. Exit status: 0 right, 1 wrong, 2 not checked.')
-    p.add_argument('what', metavar='FILE.py:NAME',
-                   help='a layer, a class, FORWARD,BACKWARD, or a function () -> (layer, input, ...)')
+# %% ../nbs/04_gradcheck.ipynb #a551e07f
+#| code-fold: true
+def _parser():
+    "The arguments of the command"
+    p = argparse.ArgumentParser(
+        'check_layer', description='Say whether the gradients of a layer are right and, if not, '
+        'what is wrong with them. Exit status: 0 right, 1 wrong, 2 not checked.')
+    p.add_argument('what', metavar='FILE.py:NAME', help=
+                   'a layer, a class, FORWARD,BACKWARD, or a function () -> (layer, input, ...)')
     p.add_argument('--shapes', nargs='+', default=[], metavar='7,5',
                    help='draw the inputs: 7,5 is a matrix, 7:10 are 7 integers below 10')
     p.add_argument('--data', nargs='+', default=[], metavar='NAME',
                    help='inputs that need no gradient')
     p.add_argument('--rows', action='store_true', help='the rows of a batch must not mix')
     p.add_argument('--seed', type=int, default=0, help='for the inputs that are drawn (0)')
-    a = p.parse_args(argv)
+    return p
+
+# %% ../nbs/04_gradcheck.ipynb #d3260aa3
+#| code-fold: true
+def main(argv=None):
+    "The command check_layer"
+    a = _parser().parse_args(argv)
     torch.manual_seed(a.seed)
     try:
         path,colon,name = a.what.rpartition(':')
@@ -1043,7 +1096,8 @@ def main(argv=None):
         layer,ins = _target(_load(path), name)
         if a.shapes: ins = [_draw(o) for o in a.shapes]
         if not ins:
-            raise Problem(f'{name} brings no inputs: give --shapes, or a function that returns the layer and its inputs')
+            raise Problem(f'{name} brings no inputs: give --shapes, or a function that returns '
+                          'the layer and its inputs')
         report = check_layer(layer, *ins, data=a.data, rows=a.rows or None, name=name)
     except Problem as e: report = Report(a.what, problem=str(e))
     print(report)
