@@ -1128,10 +1128,10 @@ class Guess:
 
 def _near(a, b, tol): return rel_err(a, b) <= tol
 
-# %% ../nbs/04a_diagnosis.ipynb #b036a65a
+# %% ../nbs/04a_diagnosis.ipynb #291c9552
 @patch
 def true(self:Case, r, cot=None, j=None, swap={}):
-    "The true gradient of value j (this one), with another cotangent, or some values swapped for others"
+    "The true gradient of value j (this one), with another cotangent, or with values swapped"
     vals = [swap.get(k, v) for k,v in enumerate(r.values)]
     return self.oracle.want(vals, r.cot if cot is None else cot, self.i if j is None else j)
 
@@ -1148,7 +1148,7 @@ def fits(self:Case, grad):
     return all((c := self.guessed(grad, r)) is not None and _near(c, r.got, self.tol)
                for r in self.runs)
 
-# %% ../nbs/04a_diagnosis.ipynb #f6e0651c
+# %% ../nbs/04a_diagnosis.ipynb #17d14bca
 # {kind of mistake: what to try}
 advice = {
     'not written':      'Set it, or return it. Where nobody needs it, say so: data=...',
@@ -1157,11 +1157,14 @@ advice = {
     'factor':           'Compare the constants of the forward pass with those of the rule.',
     'factor 2':         'Is something counted twice, or a 2 kept that belongs to a square?',
     'factor ½':         'Is the 2 of a square missing?',
-    'factor n':         'The forward pass takes a mean over the rows: its 1/n belongs to the gradient.',
-    'factor 1/n':       'A mean stands where the gradients of the rows are to be added up, or 1/n is applied twice.',
+    'factor n':         'The forward pass takes a mean over the rows: its 1/n belongs to the '
+                        'gradient.',
+    'factor 1/n':       'A mean stands where the gradients of the rows are to be added up, or 1/n '
+                        'is applied twice.',
     'factor k':         'The 1/k of a mean over the outputs is missing.',
     'factor 1/k':       'A mean over the outputs stands where a sum belongs.',
-    'transposed':       'Write the indices down: which axis does the sum run over? (AB)ᵀ = BᵀAᵀ, and reshape is no .T.',
+    'transposed':       'Write the indices down: which axis does the sum run over? (AB)ᵀ = BᵀAᵀ, '
+                        'and reshape is no .T.',
     'axis permuted':    'Write the formula with indices, and read the order of the axes off it.',
     'batch sum':        'What touches every row collects a gradient from every row: add .sum(0).',
     'summed':           'Sum only over the axes that the value does not have.',
@@ -1169,26 +1172,40 @@ advice = {
     'type':             'A comparison gives booleans: multiply them with the incoming gradient.',
     'not finite':       'Look for a division by zero, a log of zero, or an overflow in exp.',
     'precision':        'Create tensors with the dtype of the input, and look for .float().',
+}
+
+# %% ../nbs/04a_diagnosis.ipynb #bdc6bf45
+advice |= {
     'cotangent ignored':'The rule must multiply by the gradient that comes in, out.g.',
-    'cotangent':        'The incoming gradient enters once, as it is, and each element in its own place.',
+    'cotangent':        'The incoming gradient enters once, as it is, and each element in its '
+                        'own place.',
     'mask missing':     'Let the gradient pass only where the forward pass let the value pass.',
     'mask inverted':    'Turn the comparison round.',
     'mask from the wrong tensor': 'Compare the tensor that the forward pass compares.',
-    'derivative missing':'Multiply by the derivative of this step: the chain rule has a factor for each.',
+    'derivative missing':'Multiply by the derivative of this step: the chain rule has a factor '
+                        'for each.',
     'factor missing':   'The forward pass multiplies by it; so must the gradient.',
     'another gradient': 'Two assignments are mixed up.',
     'value':            'The value stands where its gradient belongs.',
     'wrong tensor':     'Compare the rule with the formula, letter by letter.',
     'output for input': 'Is the rule written in terms of the input, or of the output?',
-    'input for output': 'Is the rule written in terms of the input, or of the output? (tanh: 1 - out².)',
-    'overwritten':      'The value is used more than once: the gradients of all its uses are added up.',
+    'input for output': 'Is the rule written in terms of the input, or of the output? '
+                        '(tanh: 1 - out².)',
+}
+
+# %% ../nbs/04a_diagnosis.ipynb #d1583a99
+advice |= {
+    'overwritten':      'The value is used more than once: the gradients of all its uses are '
+                        'added up.',
     'added twice':      'Count the ways from the value to the output: each is added once.',
     'path sign':        'One of the terms has the wrong sign.',
-    'cross terms':      'An input that several outputs depend on collects a gradient from each of them.',
+    'cross terms':      'An input that several outputs depend on collects a gradient from each '
+                        'of them.',
     'redrawn':          'Keep the random numbers that the forward pass has drawn.',
     'rows':             'Every row counts: look at slices and loop bounds.',
     'columns':          'Every column counts: look at slices and loop bounds.',
-    'row factor':       'A factor that depends on the row, such as one over a norm, is missing or one too many.',
+    'row factor':       'A factor that depends on the row, such as one over a norm, is missing or '
+                        'one too many.',
     'scale varies':     'A factor that depends on the data is missing or one too many.',
     'extra term':       'Is a penalty or weight decay mixed into the rule?',
     'derivative':       'Work out the derivative of this step again, and compare.',
@@ -1209,8 +1226,10 @@ def look_missing(c):
     elif any(none): yield say('not written', f'{c.name} gets a gradient in some runs only')
     odd = next((r.got for r in c.runs if r.got is not None and not _floats(r.got)), None)
     if odd is not None and not any(none):
-        yield say('type', f'the gradient is {odd.dtype if torch.is_tensor(odd) else type(odd).__name__}, not floating-point')
+        what = odd.dtype if torch.is_tensor(odd) else type(odd).__name__
+        yield say('type', f'the gradient is {what}, not floating-point')
 
+# %% ../nbs/04a_diagnosis.ipynb #311e22d0
 def look_finite(c):
     "Numbers that are not finite, and where they start"
     for r in c.runs:
@@ -1224,7 +1243,7 @@ def look_finite(c):
             + ('finite' if r.out.isfinite().all() else 'not finite either'))
         return
 
-# %% ../nbs/04a_diagnosis.ipynb #8214c3e0
+# %% ../nbs/04a_diagnosis.ipynb #cf9a2ac1
 def look_precision(c):
     "Right up to the precision of a smaller dtype"
     worst = max(rel_err(r.got, r.want) for r in c.runs)
@@ -1234,35 +1253,60 @@ def look_precision(c):
             yield say('precision', f'right, but only to the precision of {dt} (off by {worst:.0e})')
             return
     if worst < 3e-6:
-        yield say('precision', f'right to {-math.floor(math.log10(worst)) - 1} digits only: part of it is computed in '
-                               'float32, or a small constant is in the wrong place')
+        yield say('precision', f'right to {-math.floor(math.log10(worst)) - 1} digits only: part '
+                  'of it is computed in float32, or a small constant is in the wrong place')
 
-# %% ../nbs/04a_diagnosis.ipynb #105901eb
+# %% ../nbs/04a_diagnosis.ipynb #ee0f5a02
+def _turns(c, f, a, b):
+    "Does f turn a into b in every run?"
+    try: return all((t := f(getattr(r, a), getattr(r, b))).shape==getattr(r, b).shape
+                    and _near(t, getattr(r, b), 1e-6) for r in c.runs)
+    except Exception: return False
+
+def _over_axis(c, lost, says):
+    "One axis was summed over; or else there is nothing but the shape"
+    for a in range(c.runs[0].want.ndim):
+        for verb,f in ('summed',torch.sum),('averaged',torch.mean):
+            if lost(lambda w,g: f(w, a)) or lost(lambda w,g: f(w, a, keepdim=True)):
+                return say('summed', f'{verb} over axis {a}, which {c.name} has: {says}')
+    return say('shape', says)
+
+# %% ../nbs/04a_diagnosis.ipynb #a9bc3e91
 def look_shape(c):
     "A shape that is not that of the value, and what may have led to it"
     g,w = c.runs[0].got,c.runs[0].want
     if g.shape==w.shape: return
     says = f'the shape is {_tup(g.shape)}, it should be {_tup(w.shape)}'
-    def same(f, a, b):
-        try: return all((t := f(getattr(r, a), getattr(r, b))).shape==getattr(r, b).shape
-                        and _near(t, getattr(r, b), 1e-6) for r in c.runs)
-        except Exception: return False
-    def made(f): return same(f, 'got', 'want')   # f(got, want) is right
-    def lost(f): return same(f, 'want', 'got')   # f(want, got) is what was got
+    def made(f): return _turns(c, f, 'got', 'want')   # f(got, want) is right
+    def lost(f): return _turns(c, f, 'want', 'got')   # f(want, got) is what was got
     def long(t): return [o for o in t.shape if o > 1]
-    if g.ndim==2 and made(lambda g,w: g.T): yield say('transposed', f'transposed: {says}, and the numbers are right')
-    elif long(g)==long(w) and made(lambda g,w: g.reshape(w.shape)): yield say('shape', f'right numbers, but {says}')
+    if g.ndim==2 and made(lambda g,w: g.T):
+        yield say('transposed', f'transposed: {says}, and the numbers are right')
+    elif long(g)==long(w) and made(lambda g,w: g.reshape(w.shape)):
+        yield say('shape', f'right numbers, but {says}')
     elif g.ndim > w.ndim and made(lambda g,w: g.sum(tuple(range(g.ndim - w.ndim)))):
         yield say('batch sum', f'the sum over the batch is missing: {says}')
-    elif made(lambda g,w: g.sum_to_size(w.shape)): yield say('batch sum', f'the sum over a repeated axis is missing: {says}')
+    elif made(lambda g,w: g.sum_to_size(w.shape)):
+        yield say('batch sum', f'the sum over a repeated axis is missing: {says}')
     elif lost(lambda w,g: w.expand(g.shape)): yield say('shape', f'right numbers, repeated: {says}')
-    elif lost(lambda w,g: w.sum().reshape(g.shape)): yield say('summed', f'summed up to a single number: {says}')
-    else: yield next((say('summed', f'{verb} over axis {a}, which {c.name} has: {says}')
-        for a in range(w.ndim) for verb,f in (('summed',torch.sum),('averaged',torch.mean))
-        if lost(lambda w,g: f(w, a)) or lost(lambda w,g: f(w, a, keepdim=True))),
-        say('shape', says))
+    elif lost(lambda w,g: w.sum().reshape(g.shape)):
+        yield say('summed', f'summed up to a single number: {says}')
+    else: yield _over_axis(c, lost, says)
 
-# %% ../nbs/04a_diagnosis.ipynb #8076e0d1
+# %% ../nbs/04a_diagnosis.ipynb #a4ae1464
+@patch
+def factors(self:Case, grad):
+    "The factor of each run, where got = factor * guess in every run; else None"
+    res = []
+    for r in self.runs:
+        c = self.guessed(grad, r)
+        if c is None or not c.any(): return None
+        f = (c*r.got).sum()/(c*c).sum()
+        if not f or not _near(f*c, r.got, self.tol): return None
+        res.append(f.item())
+    return res
+
+# %% ../nbs/04a_diagnosis.ipynb #95068590
 def _sizes(r):
     "The sizes that a factor may come from: n rows, d inputs, k outputs"
     x = next(v for v in r.values if torch.is_tensor(v) and v.ndim)
@@ -1271,6 +1315,7 @@ def _sizes(r):
     if x.ndim > 1: res['d'] = x.shape[-1]
     return res
 
+# %% ../nbs/04a_diagnosis.ipynb #7e3ae3cd
 def _forms(keys):
     "Names of factors, and how to compute them from the sizes"
     terms = [(k, lambda s,k=k: s[k]) for k in keys]
@@ -1287,22 +1332,9 @@ def _forms(keys):
         yield f'{k}/({k}-1)',lambda s,k=k: s[k]/max(s[k] - 1, 1e-9)
     for m in 3,4,10: yield from ((str(m), lambda s,m=m: float(m)), (f'1/{m}', lambda s,m=m: 1/m))
 
-# %% ../nbs/04a_diagnosis.ipynb #a4ae1464
-@patch
-def factors(self:Case, grad):
-    "The factor of each run, where got = factor * guess in every run; else None"
-    res = []
-    for r in self.runs:
-        c = self.guessed(grad, r)
-        if c is None or not c.any(): return None
-        f = (c*r.got).sum()/(c*c).sum()
-        if not f or not _near(f*c, r.got, self.tol): return None
-        res.append(f.item())
-    return res
-
-# %% ../nbs/04a_diagnosis.ipynb #6859c54d
+# %% ../nbs/04a_diagnosis.ipynb #9dfcc6ed
 def name_factor(fs, runs, what):
-    "Words for a factor that is constant, or follows the sizes, in all runs; None where it does neither"
+    "Words for a factor that is constant or follows the sizes in all runs; else None"
     if min(fs) < 0 < max(fs): return None
     sizes,const = [_sizes(r) for r in runs],max(fs) - min(fs) <= 1e-6*max(map(abs, fs))
     names = [o for o,f in _forms([k for k in 'nkd' if all(s.get(k, 1) > 1 for s in sizes)])
@@ -1316,6 +1348,7 @@ def name_factor(fs, runs, what):
     return say(f'factor {names[0]}', f"{what} is off by a factor of {' or '.join(names)}{here}"
                + ', and has the wrong sign'*len(minus), [f'factor {o}' for o in names] + minus)
 
+# %% ../nbs/04a_diagnosis.ipynb #e8b6ea74
 def look_simple(c):
     "Zero, or right but for a constant factor, of which a wrong sign is one"
     if not any(r.got.any() for r in c.runs): yield say('zero', 'zero everywhere')
@@ -1323,8 +1356,9 @@ def look_simple(c):
     d = fs and name_factor(fs, c.runs, 'it')
     if d: yield d
 
-# %% ../nbs/04a_diagnosis.ipynb #8fcc1771
-_silent = set('detach clone requires_grad_ shape dtype device grad_fn requires_grad is_floating_point size dim ndim'.split())
+# %% ../nbs/04a_diagnosis.ipynb #4d3f9b92
+_silent = set('detach clone requires_grad_ shape dtype device grad_fn requires_grad '
+              'is_floating_point size dim ndim'.split())
 
 def _opname(f):
     "What to call an operation; None for those that compute nothing, or work in place"
@@ -1333,6 +1367,7 @@ def _opname(f):
     if n.startswith('__') and n.endswith('__'): n = n.strip('_')
     return None if n in _silent or n.endswith('_') else n
 
+# %% ../nbs/04a_diagnosis.ipynb #f2f8d720
 class Tape(TorchFunctionMode):
     "Notes the operations of a forward pass; can change how the gradient passes one of them"
     def __init__(self, at=None, how=None): self.ops,self.count,self.at,self.how = {},0,at,how
@@ -1369,7 +1404,7 @@ def tamper(self:Tape, f, args, kwargs):
 
 # %% ../nbs/04a_diagnosis.ipynb #2c67bddb
 class Inside:
-    "The operations of the layer's forward pass in one run, and its gradients with one of them changed"
+    "The operations of a forward pass in one run, and gradients with one of them changed"
     def __init__(self, case, r):
         self.case,self.r,tape = case,r,Tape()
         ok = case.oracle.auto[case.i] and self.run(tape)
@@ -1389,7 +1424,7 @@ def inside(self:Case, r):
     if not hasattr(r, 'inside'): r.inside = Inside(self, r)
     return r.inside
 
-# %% ../nbs/04a_diagnosis.ipynb #aad25c5b
+# %% ../nbs/04a_diagnosis.ipynb #e9e4f177
 def _equal(a, b): return a.shape==b.shape and torch.equal(a, b)
 
 def _masky(s):
@@ -1403,8 +1438,8 @@ def slope(self:Inside, k, j):
     "The derivative of operation k by its argument j, if it acts element by element; else None"
     name,f,args,kw,js,out = self.ops[k]
     if args[j].shape != out.shape: return None
-    a,fixed = args[j].detach().clone().requires_grad_(),[v.detach() if torch.is_tensor(v) else v
-                                                         for v in args]
+    a = args[j].detach().clone().requires_grad_()
+    fixed = [v.detach() if torch.is_tensor(v) else v for v in args]
     try:
         with torch.enable_grad(): o = f(*fixed[:j], a, *fixed[j+1:], **kw)
         c = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out)
@@ -1413,12 +1448,12 @@ def slope(self:Inside, k, j):
     except Exception: return None
     return s if _near(sc, c*s, 1e-12) else None
 
-# %% ../nbs/04a_diagnosis.ipynb #e9e4f177
+# %% ../nbs/04a_diagnosis.ipynb #afa77083
 @patch
 def name(self:Inside, a):
     "What to call the tensor a"
-    known = [o for o,v in zip(self.case.names, self.r.values) if torch.is_tensor(v)
-             and _equal(v, a)]
+    known = [o for o,v in zip(self.case.names, self.r.values)
+             if torch.is_tensor(v) and _equal(v, a)]
     made = [f'the result of `{name}`' for name,*_,out in self.ops.values() if out is a]
     return (known + made + ['another tensor'])[0]
 
@@ -1475,39 +1510,36 @@ def _pool(c, ins, a):
             seen.append(out)
             yield f'the result of `{name}`',lambda r,k=k: c.inside(r).ops[k][-1]
 
+# %% ../nbs/04a_diagnosis.ipynb #d6c64a10
 def _mixed_up(a, u, masky=False):
     "Kind and words for u standing where a belongs"
     if masky: return 'mask from the wrong tensor',f'the mask is taken from {u}, and belongs to {a}'
-    return ('output for input' if u=='the output' else 'wrong tensor'),f'{u} stands where {a} belongs'
+    kind = 'output for input' if u=='the output' else 'wrong tensor'
+    return kind,f'{u} stands where {a} belongs'
 
-# %% ../nbs/04a_diagnosis.ipynb #8f25a146
+# %% ../nbs/04a_diagnosis.ipynb #7e4d81cb
 def _changed(a):
     "What else may be wrong with a tensor that a rule uses: (kind, words, what it is then)"
     if a.ndim > 1 and min(a.shape[-2:]) > 1:
-        if a.shape[-1]==a.shape[-2]: yield 'transposed','is used without its transpose, or with one too many',lambda t: t.mT
+        if a.shape[-1]==a.shape[-2]:
+            yield 'transposed','is used without its transpose, or with one too many',lambda t: t.mT
         else:
-            yield 'transposed','is reshaped where it should be transposed',lambda t: t.reshape(t.mT.shape).mT
+            yield ('transposed', 'is reshaped where it should be transposed',
+                   lambda t: t.reshape(t.mT.shape).mT)
     yield 'sign inside','comes in with the wrong sign',lambda t: -t
     yield 'factor missing','is missing, as if it were ones',torch.ones_like
     if a.ndim:
         yield 'axis permuted','is out of step by one row',lambda t: t.roll(1, 0)
         yield 'axis permuted','is read backwards along its rows',lambda t: t.flip(0)
 
-# %% ../nbs/04a_diagnosis.ipynb #d6c64a10
-def _slopes_of(o, a):
-    "Slopes that are easily written for the right one, from the result o and the argument a: (words, function)"
-    for t,pick in (o, lambda a,o: o),(a, lambda a,o: a):
-        yield t,pick
-        yield f'1 - {t}',lambda a,o,p=pick: 1 - p(a, o)
-        yield f'{t} times 1 - {t}',lambda a,o,p=pick: p(a, o)*(1 - p(a, o))
-        yield f'1 - {t} squared',lambda a,o,p=pick: 1 - p(a, o)**2
-
+# %% ../nbs/04a_diagnosis.ipynb #4c32a9c0
 def _passed_over(c, ins, k, j, mask):
     "Step k as if it were not there; for a mask also the reverse"
     name,_,args,*_ = ins.ops[k]
     def passed(r): return c.inside(r).grad((k,j), lambda a,o: 1.)
-    if mask: yield Guess('mask inverted', f'the mask of `{name}` is inverted',
-                         lambda r: passed(r) + c.inside(r).grad((k,j)) - r.want)
+    if mask:
+        yield Guess('mask inverted', f'the mask of `{name}` is inverted',
+                    lambda r: passed(r) + c.inside(r).grad((k,j)) - r.want)
     other = [ins.name(a) for q,a in enumerate(args) if torch.is_tensor(a) and q != j]
     if mask: yield Guess('mask missing', f'the mask of `{name}` is missing', passed)
     elif 'mul' in name or 'div' in name:
@@ -1515,9 +1547,9 @@ def _passed_over(c, ins, k, j, mask):
                     passed)
     else: yield Guess('derivative missing', f'the derivative of `{name}` is missing', passed)
 
-# %% ../nbs/04a_diagnosis.ipynb #1589860e
+# %% ../nbs/04a_diagnosis.ipynb #371ec986
 def look_steps(c):
-    "One step of the forward pass treated wrongly: passed over, inverted, or derived at another tensor"
+    "One step of the forward pass passed over, inverted, or derived at another tensor"
     ins = c.inside(c.runs[0])
     def at(k, j, how): return lambda r: c.inside(r).grad((k,j), how(r))
     for k,(name,f,args,kw,js,out) in ins.ops.items():
@@ -1559,7 +1591,7 @@ _basis = {'1': torch.ones_like, 'o': lambda o: o, 'o²': lambda o: o*o, '1/o': l
           '1/o²': lambda o: 1/(o*o)}
 
 def _rule_of(o, s):
-    "The slopes s of an element-by-element step, as a short formula of its results o: a function, or None"
+    "The slopes s of an element-by-element step as a short formula of its results o, or None"
     if s is None or s.numel() < 6 or _masky(s) or (s - s.flatten()[0]).abs().max() < 1e-9:
         return None
     for k in 1,2,3:
@@ -1570,55 +1602,69 @@ def _rule_of(o, s):
             if _near(A @ co, s.flatten(), 1e-8):
                 return lambda t: sum(a*_basis[n](t) for a,n in zip(co, names))
 
-# %% ../nbs/04a_diagnosis.ipynb #2f6055ac
+# %% ../nbs/04a_diagnosis.ipynb #60a113a4
 def look_in_out(c):
     "A rule that is meant for the output, and given the input"
     ins = c.inside(c.runs[0])
     for k,(name,_,args,_,js,out) in ins.ops.items():
         rule = _rule_of(out.detach(), ins.slope(k, js[0])) if len(js)==1 else None
         if rule:
-            yield Guess('input for output',
-                        f'{ins.name(args[js[0]])} stands where the result of `{name}` belongs',
-                             lambda r,k=k,j=js[0],rule=rule: c.inside(r).grad((k,j), lambda a,
-                                                                              o: rule(a)))
+            def grad(r, at=(k,js[0]), rule=rule):
+                return c.inside(r).grad(at, lambda a,o: rule(a))
+            says = f'{ins.name(args[js[0]])} stands where the result of `{name}` belongs'
+            yield Guess('input for output', says, grad)
     rule = _rule_of(c.runs[0].out, layer_slope(c, c.runs[0]))
     if rule:
         yield Guess('input for output', f'{c.name} stands where the output belongs',
                     lambda r: r.cot*rule(r.values[c.i]))
 
-# %% ../nbs/04a_diagnosis.ipynb #43121cc4
-def look_cotangent(c):
-    "What may have happened to the incoming gradient before it was used"
-    def to(kind, says, f):
-        return Guess(kind, f'the incoming gradient {says}', lambda r: c.true(r, f(r.cot)))
-    yield to('cotangent ignored', 'is ignored, as if it were ones', torch.ones_like)
-    yield to('cotangent', 'is used without its sign', torch.abs)
-    yield to('cotangent', 'is used with its sign alone', torch.sign)
-    yield to('cotangent', 'is multiplied in twice', lambda g: g*g)
-    yield Guess('derivative missing', 'the incoming gradient is passed on as it is',
-                lambda r: r.cot)
+# %% ../nbs/04a_diagnosis.ipynb #44f2e654
+def _to(c, kind, says, f):
+    "The guess that f was done to the incoming gradient"
+    return Guess(kind, f'the incoming gradient {says}', lambda r: c.true(r, f(r.cot)))
+
+def _cot_moved(c):
+    "Its elements averaged, or in the wrong places"
     nd = c.runs[0].out.ndim
     for a in range(nd):
         for verb,f in ('averaged',torch.mean),('summed',torch.sum):
-            yield to('cotangent', f'is {verb} over axis {a} first', lambda g,a=a,
-                     f=f: f(g, a, keepdim=True).expand_as(g))
-        yield to('axis permuted', f'is read backwards along axis {a}', lambda g,a=a: g.flip(a))
+            yield _to(c, 'cotangent', f'is {verb} over axis {a} first',
+                      lambda g,a=a,f=f: f(g, a, keepdim=True).expand_as(g))
+        yield _to(c, 'axis permuted', f'is read backwards along axis {a}', lambda g,a=a: g.flip(a))
         for s in 1,-1:
-            yield to('axis permuted', f'is shifted by {s} along axis {a}', lambda g,a=a,
-                     s=s: g.roll(s, a))
+            yield _to(c, 'axis permuted', f'is shifted by {s} along axis {a}',
+                      lambda g,a=a,s=s: g.roll(s, a))
     if nd==2:
-        yield to('transposed', 'is transposed', lambda g: g.T.reshape(g.shape))
-        yield to('transposed', 'is reshaped where it should be transposed',
-                 lambda g: g.reshape(g.T.shape).T)
+        yield _to(c, 'transposed', 'is transposed', lambda g: g.T.reshape(g.shape))
+        yield _to(c, 'transposed', 'is reshaped where it should be transposed',
+                  lambda g: g.reshape(g.T.shape).T)
+
+# %% ../nbs/04a_diagnosis.ipynb #d354f5ab
+def _cot_mistaken(c):
+    "Another tensor in its place, or multiplied in"
     for k,v in _known(c, c.runs[0]):
         if k=='the incoming gradient': continue
-        yield Guess('wrong tensor', f'{k} stands where the incoming gradient belongs', lambda r,
-                    k=k: c.true(r, dict(_known(c, r))[k]))
-        yield Guess('wrong tensor', f'the incoming gradient is multiplied by {k}, which does not belong there',
-                    lambda r,k=k: c.true(r, r.cot*dict(_known(c, r))[k])
-                    if (r.cot*dict(_known(c, r))[k]).shape==r.cot.shape else None)
+        def at(r, k=k): return dict(_known(c, r))[k]
+        def times(r, at=at): return c.true(r, r.cot*at(r)) \
+            if (r.cot*at(r)).shape==r.cot.shape else None
+        yield Guess('wrong tensor', f'{k} stands where the incoming gradient belongs',
+                    lambda r,at=at: c.true(r, at(r)))
+        yield Guess('wrong tensor', f'the incoming gradient is multiplied by {k}, '
+                    'which does not belong there', times)
 
-# %% ../nbs/04a_diagnosis.ipynb #44f2e654
+# %% ../nbs/04a_diagnosis.ipynb #2b3e9f2d
+def look_cotangent(c):
+    "What may have happened to the incoming gradient before it was used"
+    yield _to(c, 'cotangent ignored', 'is ignored, as if it were ones', torch.ones_like)
+    yield _to(c, 'cotangent', 'is used without its sign', torch.abs)
+    yield _to(c, 'cotangent', 'is used with its sign alone', torch.sign)
+    yield _to(c, 'cotangent', 'is multiplied in twice', lambda g: g*g)
+    yield Guess('derivative missing', 'the incoming gradient is passed on as it is',
+                lambda r: r.cot)
+    yield from _cot_moved(c)
+    yield from _cot_mistaken(c)
+
+# %% ../nbs/04a_diagnosis.ipynb #4a793a96
 def look_values(c):
     "The whole gradient taken at other values"
     r0 = c.runs[0]
@@ -1629,31 +1675,31 @@ def look_values(c):
         for u,t in _known(c, r0):
             if u != a and t.shape==v.shape:
                 kind,says = _mixed_up(a, u, mask and j==c.i)
-                yield Guess(kind, says, lambda r,j=j,
-                            u=u: c.true(r, swap={j: dict(_known(c, r))[u]}))
+                yield Guess(kind, says,
+                            lambda r,j=j,u=u: c.true(r, swap={j: dict(_known(c, r))[u]}))
         zero = 'factor missing','is left out, as if it were zero',torch.zeros_like
         for kind,says,f in (*_changed(v), zero):
             if j==c.i and kind=='factor missing': continue
             yield Guess(kind, f'{a} {says}', lambda r,j=j,f=f: c.true(r, swap={j: f(r.values[j])}))
 
-# %% ../nbs/04a_diagnosis.ipynb #018c0290
+# %% ../nbs/04a_diagnosis.ipynb #fc841ba9
 def look_other(c):
     "Somebody else's gradient, or no gradient at all"
     r0 = c.runs[0]
     for j,o in enumerate(c.names):
         if j==c.i or not c.need[j]: continue
-        yield Guess('another gradient', f'this is the gradient of {o}', lambda r,
-                    j=j: c.true(r, j=j))
+        yield Guess('another gradient', f'this is the gradient of {o}',
+                    lambda r,j=j: c.true(r, j=j))
         if r0.values[j].ndim==2:
-            yield Guess('another gradient', f'this is the gradient of {o}, transposed', lambda r,
-                        j=j: c.true(r, j=j).T)
+            yield Guess('another gradient', f'this is the gradient of {o}, transposed',
+                        lambda r,j=j: c.true(r, j=j).T)
     if c.fits(lambda r: c.true(r, torch.ones_like(r.cot))): return   # said better by look_cotangent
     for k,v in _known(c, r0):
         if v.shape==r0.want.shape and k != 'the incoming gradient':
-            yield Guess('value', f'this is {k} itself, not a gradient', lambda r,
-                        k=k: dict(_known(c, r))[k])
+            yield Guess('value', f'this is {k} itself, not a gradient',
+                        lambda r,k=k: dict(_known(c, r))[k])
 
-# %% ../nbs/04a_diagnosis.ipynb #3f973136
+# %% ../nbs/04a_diagnosis.ipynb #91136c7e
 def look_permuted(c):
     "The right numbers in the wrong places"
     w = c.runs[0].want
@@ -1663,40 +1709,46 @@ def look_permuted(c):
                     lambda r: r.want.reshape(r.want.T.shape).T)
     if w.ndim in (3,4):
         for p in list(itertools.permutations(range(w.ndim)))[1:]:
-            yield Guess('axis permuted', f'the axes are in the order {p}', lambda r,
-                        p=p: r.want.permute(p).reshape(r.want.shape))
+            yield Guess('axis permuted', f'the axes are in the order {p}',
+                        lambda r,p=p: r.want.permute(p).reshape(r.want.shape))
     for a in range(w.ndim):
         yield Guess('axis permuted', f'backwards along axis {a}', lambda r,a=a: r.want.flip(a))
         for s in 1,-1:
-            yield Guess('axis permuted', f'shifted by {s} along axis {a}', lambda r,a=a,
-                        s=s: r.want.roll(s, a))
-        yield Guess('axis permuted', f'in the wrong order along axis {a}', lambda r,
-                    a=a: _matched(r, a))
+            yield Guess('axis permuted', f'shifted by {s} along axis {a}',
+                        lambda r,a=a,s=s: r.want.roll(s, a))
+        yield Guess('axis permuted', f'in the wrong order along axis {a}',
+                    lambda r,a=a: _matched(r, a))
 
+# %% ../nbs/04a_diagnosis.ipynb #c461acd0
 def _matched(r, a):
     "want, its slices along axis a in the order that comes closest to got"
     g,w = r.got.movedim(a, 0),r.want.movedim(a, 0)
     if not 1 < len(w) <= 64: return None
-    order = (g.flatten(1)[:,None] - w.flatten(1)[None]).norm(dim=-1).argmin(1) if w.ndim > 1 else (g[:,None]-w).abs().argmin(1)
+    if w.ndim > 1: far = (g.flatten(1)[:,None] - w.flatten(1)[None]).norm(dim=-1)
+    else: far = (g[:,None] - w).abs()
+    order = far.argmin(1)
     return w[order].movedim(0, a) if len(order.unique())==len(order) else None
 
-# %% ../nbs/04a_diagnosis.ipynb #2b3e9f2d
+# %% ../nbs/04a_diagnosis.ipynb #caafe03e
 def look_jacobian(c):
     "The Jacobian of the layer, used in another way than transposed and times the incoming gradient"
     w = c.runs[0].want
-    if c.runs[0].out.shape != w.shape or not 1 < w.numel() <= 400 or layer_slope(c, c.runs[0]) is not None:
-        return
+    if c.runs[0].out.shape != w.shape or not 1 < w.numel() <= 400: return
+    if layer_slope(c, c.runs[0]) is not None: return
     def J(r):
         return torch.stack([c.true(r, e.view(r.cot.shape)).flatten()
                             for e in torch.eye(r.cot.numel()).to(r.cot)])
-    yield Guess('cross terms', f'each element of {c.name} is taken to influence its own output alone',
+    yield Guess('cross terms',
+                f'each element of {c.name} is taken to influence its own output alone',
                 lambda r: r.cot*J(r).diagonal().view(r.cot.shape))
-    yield Guess('transposed', 'the incoming gradient is sent through the layer forwards, not backwards: J for Jᵀ',
+    yield Guess('transposed', 'the incoming gradient is sent through the layer forwards, '
+                'not backwards: J for Jᵀ',
                 lambda r: (J(r) @ r.cot.flatten()).view(r.cot.shape))
     yield Guess('cotangent ignored',
                 'the incoming gradient is ignored, and of the Jacobian the diagonal is there alone',
                 lambda r: J(r).diagonal().view(r.cot.shape))
 
+# %% ../nbs/04a_diagnosis.ipynb #2631db45
 def look_redraw(c):
     "Random numbers drawn anew on the way back"
     raw = c.oracle.s.raw
@@ -1705,7 +1757,7 @@ def look_redraw(c):
     yield Guess('redrawn', 'the backward pass draws new random numbers',
                 lambda r: c.oracle.autograd(r.values, r.cot, f)[c.i])
 
-# %% ../nbs/04a_diagnosis.ipynb #4a793a96
+# %% ../nbs/04a_diagnosis.ipynb #af6cb69c
 def look_rows(c):
     "Which rows of the output are counted?"
     n = min(len(r.out) for r in c.runs) if c.runs[0].out.ndim else 0
@@ -1719,14 +1771,13 @@ def look_rows(c):
     for i,o in (0,'the first'),(-1,'the last'),*((i, f'number {i}') for i in range(1, n-1)):
         yield Guess('rows', f'{o} row of the output is left out', only(i, False))
         yield Guess('rows', f'only {o} row of the output is counted', only(i))
-    for rows,o in (slice(0,None,2),'every other row'),(slice(1,None,2),
-                                                       'every other row'),(lambda n: slice(0, n//2),
-                                                                           'the first half of the rows'):
+    for rows,o in ((slice(0,None,2),'every other row'), (slice(1,None,2),'every other row'),
+                   (lambda n: slice(0, n//2),'the first half of the rows')):
         yield Guess('rows', f'only {o} of the output is counted', only(rows))
     yield Guess('rows', 'the first and the last row of the output are left out',
                 only([0,-1], False))
 
-# %% ../nbs/04a_diagnosis.ipynb #5bb79930
+# %% ../nbs/04a_diagnosis.ipynb #1ec2622e
 def look_slices(c):
     "Right in some slices along an axis, and wrong in the rest"
     def right(r): return (r.got - r.want).abs() <= 1e-7*r.want.abs() + 1e-9*r.want.abs().max()
@@ -1740,19 +1791,21 @@ def look_slices(c):
         # one may be right by chance
         if len(good) < 2 and len(bad) > 1 and not zero: continue
         def some(ids):
-            return f"slice{'s'*(len(ids) > 1)} {', '.join(map(str, ids[:6]))}{', …'*(len(ids) > 6)} along axis {a}"
-        says = f"{some(bad)} {'is' if len(bad)==1 else 'are'} {'zero' if zero else 'wrong'}, the rest is right"
+            few = ', '.join(map(str, ids[:6])) + ', …'*(len(ids) > 6)
+            return f"slice{'s'*(len(ids) > 1)} {few} along axis {a}"
+        def are(ids): return 'is' if len(ids)==1 else 'are'
+        says = f"{some(bad)} {are(bad)} {'zero' if zero else 'wrong'}, the rest is right"
         if len(good) < len(bad):
-            says = f"only {some(good)} {'is' if len(good)==1 else 'are'} right" + ', the rest is zero'*zero
+            says = f'only {some(good)} {are(good)} right' + ', the rest is zero'*zero
         yield say('rows' if a==0 else 'columns', says)
         return
 
-# %% ../nbs/04a_diagnosis.ipynb #fc841ba9
+# %% ../nbs/04a_diagnosis.ipynb #1e12db06
 def look_terms(c):
     "The right gradient plus a constant times a tensor that does not belong there"
     w = c.runs[0].want
-    cands = {k: (lambda r,k=k: dict(_known(c, r))[k]) for k,
-             v in _known(c, c.runs[0]) if v.shape==w.shape and w.numel() > 1}
+    cands = {k: (lambda r,k=k: dict(_known(c, r))[k]) for k,v in _known(c, c.runs[0])
+             if v.shape==w.shape and w.numel() > 1}
     for j,o in enumerate(c.names):
         if c.need[j] and j != c.i: cands[f'the gradient of {o}'] = lambda r,j=j: c.true(r, j=j)
     for k,v in cands.items():
@@ -1769,13 +1822,23 @@ def look_terms(c):
             yield say('extra term', f'{f:.4g} times {k} is added'
                       if f > 0 else f'{-f:.4g} times {k} is taken off')
 
+# %% ../nbs/04a_diagnosis.ipynb #3ad9b803
 def look_clip(c):
     "The right gradient, cut off at a bound"
     top = max(r.got.abs().max().item() for r in c.runs)
     cut = sum(int((r.want.abs() > top*(1 + 1e-9)).sum()) for r in c.runs)
     if cut > 2: yield Guess('clipped', f'clipped at {top:.4g}', lambda r: r.want.clamp(-top, top))
 
-# %% ../nbs/04a_diagnosis.ipynb #2d5b236d
+# %% ../nbs/04a_diagnosis.ipynb #8eca62c6
+def _slopes_of(o, a):
+    "Slopes easily written for the right one, from result o and argument a: (words, function)"
+    for t,pick in (o, lambda a,o: o),(a, lambda a,o: a):
+        yield t,pick
+        yield f'1 - {t}',lambda a,o,p=pick: 1 - p(a, o)
+        yield f'{t} times 1 - {t}',lambda a,o,p=pick: p(a, o)*(1 - p(a, o))
+        yield f'1 - {t} squared',lambda a,o,p=pick: 1 - p(a, o)**2
+
+# %% ../nbs/04a_diagnosis.ipynb #5f9aec7c
 def look_slopes(c):
     "A short formula where the derivative of a step belongs, or of the whole layer"
     r0,steps = c.runs[0],c.inside(c.runs[0]).ops.items()
@@ -1785,14 +1848,14 @@ def look_slopes(c):
                 yield Guess('derivative', f'the derivative of `{name}` is taken to be {words}',
                             lambda r,k=k,j=j,f=f: c.inside(r).grad((k,j), f))
     found = [(k, lambda r,k=k: dict(_known(c, r))[k]) for k,_ in _known(c, r0)]
-    found += [(f'the result of `{name}`', lambda r,k=k: c.inside(r).ops[k][-1].detach()) for k,
-              (name,*_) in steps]
+    found += [(f'the result of `{name}`', lambda r,k=k: c.inside(r).ops[k][-1].detach())
+              for k,(name,*_) in steps]
     for k,find in found if r0.out.ndim else ():
         for words,f in itertools.islice(_slopes_of(k, ''), 4):
-            yield Guess('derivative', f'this is the incoming gradient times {words}, and nothing else',
-                        lambda r,find=find,f=f: r.cot*f(None, find(r)))
+            says = f'this is the incoming gradient times {words}, and nothing else'
+            yield Guess('derivative', says, lambda r,find=find,f=f: r.cot*f(None, find(r)))
 
-# %% ../nbs/04a_diagnosis.ipynb #91136c7e
+# %% ../nbs/04a_diagnosis.ipynb #f85f0935
 def look_scaled(c):
     "The right direction with the wrong length, on the whole or slice by slice"
     fs,w = c.factors(lambda r: r.want),c.runs[0].want
@@ -1800,24 +1863,23 @@ def look_scaled(c):
         sizes = [(f*r.want.norm()).item() for f,r in zip(fs, c.runs)]
         same = max(sizes) - min(sizes) < 1e-6*max(map(abs, sizes))
         yield say('scale varies', f'the right direction, but always of length {abs(sizes[0]):.4g}'
-                  if same else
-            f"the right direction, but too long or short by a factor that changes: {', '.join(f'{f:.3g}' for f in fs)}")
+                  if same else 'the right direction, but too long or short by a factor that '
+                  f"changes: {', '.join(f'{f:.3g}' for f in fs)}")
     for a in range(w.ndim if w.ndim > 1 else 0):
         if all(_slicewise(r, a) for r in c.runs):
-            yield say('row factor', f'each slice along axis {a} is right but for a factor of its own')
+            yield say('row factor',
+                      f'each slice along axis {a} is right but for a factor of its own')
 
 def _slicewise(r, a):
     g,w = r.got.movedim(a, 0).flatten(1),r.want.movedim(a, 0).flatten(1)
     f = (g*w).sum(1)/(w*w).sum(1)
     return w.shape[1] > 2 and _near(f[:,None]*w, g, 1e-6) and bool((f.abs() > 1e-9).all())
 
-# %% ../nbs/04a_diagnosis.ipynb #c36fa9d7
+# %% ../nbs/04a_diagnosis.ipynb #84d2ba64
 # the questions, in the order in which they are asked
 looks = [look_missing, look_shape, look_finite, look_simple, look_precision, look_other, look_mask,
-         look_paths, look_steps,
-         look_cotangent, look_values, look_in_out, look_permuted, look_jacobian, look_redraw,
-         look_rows, look_terms,
-         look_clip, look_slices, look_slopes]
+         look_paths, look_steps, look_cotangent, look_values, look_in_out, look_permuted,
+         look_jacobian, look_redraw, look_rows, look_terms, look_clip, look_slices, look_slopes]
 
 def _joined(found):
     "One diagnosis from all that fit: where two kinds do, the numbers cannot tell them apart"
