@@ -836,7 +836,7 @@ def needed(self:_Check):
 
 @patch
 def off(self:_Check, a, b, i, r):
-    "Do two gradients that the layer itself has given differ?"
+    "Do two gradients, as the layer itself has given them, differ?"
     if not torch.is_tensor(a) or not torch.is_tensor(b) or a.shape != b.shape: return True
     if not _floats(a) or not a.isfinite().all(): return not _same(a, b)
     dust = 1e-11*_norm(r.cot)*self.oracle.amp(i, r.values, r.cot, r.out)

@@ -119,7 +119,7 @@ def _rows(z, targ, eps):
     z = z - z.amax(1, keepdim=True)
     asked = _right(z, targ)
     if eps: asked = (1 - eps)*asked + eps*z.mean(1, keepdim=True)
-    e = z.exp_()
+    e = z.exp()
     s = e.sum(1, keepdim=True)
     return (s.log() - asked).squeeze(1),e,s
 
