@@ -6,9 +6,10 @@
 __all__ = ['Dropout', 'with_dropout', 'shift', 'confusion', 'plot_confusion', 'worst', 'show_weights', 'Watch']
 
 # %% ../nbs/07a_classifier.ipynb #22bfbd05
-import torch, torch.nn.functional as F
+import torch
 from fastcore.basics import patch
 from .gradcheck import examples
+from .losses import cross_entropy
 from .modules import *
 from .training import *
 
@@ -74,7 +75,7 @@ def _tinted(colour, alpha):
 # %% ../nbs/07a_classifier.ipynb #0b7ac53e
 def worst(out, y, n=20):
     "The `n` rows with the largest loss, and for each 'truth, taken for answer': out (n,k), y (n,)"
-    rows = F.cross_entropy(out, y, reduction='none').argsort(descending=True)[:n]
+    rows = cross_entropy(out, y, 'none').argsort(descending=True)[:n]
     return rows,[f'{a} as {b}' for a,b in zip(y[rows].tolist(), out[rows].argmax(1).tolist())]
 
 # %% ../nbs/07a_classifier.ipynb #40228114

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch import nn
 from tqdm import tqdm
 from .foundations import *
-from .foundations import _at, _tup
+from .foundations import _at, _norm, _tup
 from .modules import *
 
 # %% ../nbs/04_gradcheck.ipynb #1b000a72
@@ -84,10 +84,14 @@ def numeric_grad(
     cot = torch.ones_like(out) if cot is None else cot.to(out)
     if not directions:
         return (numeric_jac(f, x, h, progress=True).reshape(*x.shape, -1) @ cot.flatten())
-    g = torch.Generator().manual_seed(0)
-    V = torch.randn(directions, *x.shape, generator=g, dtype=x.dtype).to(x.device)
-    D = torch.cat([_derivs(f, x, v[None], h) for v in V])
-    return D.reshape(directions, -1) @ cot.flatten(), V
+    V,D = _directions(f, x, directions, h=h)
+    return D @ cot.flatten(), V
+
+def _directions(f, x, n, seed=0, h=1e-5):
+    "`n` random directions (n,*x.shape), and the derivatives of f along them, (n, elements of f(x))"
+    g = torch.Generator().manual_seed(seed)
+    V = torch.randn(n, *x.shape, generator=g, dtype=x.dtype).to(x.device)
+    return V,torch.cat([_derivs(f, x, v[None], h) for v in V]).reshape(n, -1)
 
 # %% ../nbs/04_gradcheck.ipynb #85c84de2
 class Problem(Exception): "The layer cannot be checked; the message is one sentence"
@@ -142,6 +146,8 @@ _data_names = set('targ target targets label labels y_true truth tgt actual'.spl
 _cot_names = set('g gy dy dz dout d_out gout g_out cot cotangent ct v delta upstream'.split())
 
 def _floats(v): return torch.is_tensor(v) and v.is_floating_point()
+
+def _cloned(vs): return [v.clone() if torch.is_tensor(v) else v for v in vs]
 
 def _argnames(f, n, skip=0):
     try: ps = [p for p in inspect.signature(f).parameters.values()][skip:]
@@ -214,7 +220,7 @@ def raw(self:Layer, values, skip=0):
     self.place(values)
     with mock.object(Module, '__call__', lambda l,*a: l.forward(*a)), _forward_only(), _seeded():
         # it may work in place
-        ins = [v.clone() if torch.is_tensor(v) else v for v in values[:self.n_in]]
+        ins = _cloned(values[:self.n_in])
         # uses up random numbers
         for _ in range(skip): self.raw_call(ins)
         return self.raw_call(ins)
@@ -328,7 +334,6 @@ def match(self:Pair, ins, out, cot):
 # %% ../nbs/04_gradcheck.ipynb #e75c949e
 class Callable(Layer):
     "An nn.Module, or any function that autograd differentiates, through whatever backward it has"
-    def fwd(self): return getattr(self.layer, 'forward', self.layer)
     def declared(self): return super().declared() if isinstance(self.layer, nn.Module) else set()
     def leaves(self, values):
         return [v.detach().clone().requires_grad_() if n else v for v,n in zip(values, self.need)]
@@ -342,7 +347,7 @@ class Callable(Layer):
 def run(self:Callable, values, cot):
     leaves = self.leaves(values)
     self.place(leaves)
-    fed = [v.clone() if torch.is_tensor(v) else v for v in leaves[:self.n_in]]
+    fed = _cloned(leaves[:self.n_in])
     out = self.apply(fed)
     ids,grads = [i for i,n in enumerate(self.need) if n],[None]*len(values)
     if not (torch.is_tensor(out) and out.requires_grad): return out,grads
@@ -404,8 +409,6 @@ def as_layer(layer, inputs, data=()):
     return style(tuple(layer) if pair else layer, inputs, data)
 
 # %% ../nbs/04_gradcheck.ipynb #e8c0141f
-def _norm(v): return v.detach().double().norm().item()
-
 class Oracle:
     "True gradients of a layer: differences always, autograd of the raw forward where the two agree"
     limit = 2*10**7  # elements to be computed; beyond that, random directions
@@ -472,11 +475,9 @@ def each(self:Oracle, i, values, cot, auto):
 @patch
 def along(self:Oracle, i, values, cot, auto):
     "The same along eight random directions"
-    v,g = values[i],torch.Generator().manual_seed(i)
-    V = torch.randn(8, *v.shape, generator=g, dtype=v.dtype).to(v.device)
-    D = torch.cat([_derivs(self.f(i, values), v, d[None]) for d in V]).reshape(8, -1)
+    V,D = _directions(self.f(i, values), values[i], 8, seed=i)
     ok = ~D.isnan().any(1)
-    self.dirs[i],self.kinks[i] = (V[ok],D[ok]),torch.zeros_like(v, dtype=torch.bool)
+    self.dirs[i],self.kinks[i] = (V[ok],D[ok]),torch.zeros_like(values[i], dtype=torch.bool)
     self.how[i] = f'differences in {int(ok.sum())} directions'
     return auto is not None and V.flatten(1) @ auto.flatten(), D @ cot.flatten()
 
@@ -510,7 +511,7 @@ def _same(a, b):
 # %% ../nbs/04_gradcheck.ipynb #b8ba0f59
 def _again(c, vals, cot):
     "A run of c itself, with whatever it remembers"
-    before,kept,err = [v.clone() if torch.is_tensor(v) else v for v in vals],cot.clone(),None
+    before,kept,err = _cloned(vals),cot.clone(),None
     try:
         with _seeded(): out,got = c.run(vals, cot)
         out = out.detach().clone()
@@ -849,7 +850,7 @@ def repeat(self:_Check):
     first = self.runs[0]
     last = next((r for r in self.runs[2:] if r.out.shape==first.out.shape), self.runs[1])
     c = self.l.copy(torch.float64, self.values)
-    new = [v.clone() if torch.is_tensor(v) else v for v in last.values[:c.n_in]]
+    new = _cloned(last.values[:c.n_in])
     three = (c.values,self.cot0),(c.values,self.cot0),([*new, *c.values[c.n_in:]],last.cot)
     seq = [_again(c, vals, cot.clone()) for vals,cot in three]
     bad = []

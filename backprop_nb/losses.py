@@ -123,6 +123,11 @@ def _rows(z, targ, eps):
     s = e.sum(1, keepdim=True)
     return (s.log() - asked).squeeze(1),e,s
 
+def _row_grads(out, n, reduction):
+    "What `_above` finds for n rows: a number, or for 'none' a column (n,1)"
+    g = _above('cross_entropy', out, n, reduction)
+    return g[:,None] if reduction == 'none' else g
+
 def _p_minus_t(p, g, targ, eps):
     "The gradient (P - T)*g, one g a row, from P (n,k), which it overwrites, and targ (n,1)"
     p.scatter_(1, targ, eps - 1., reduce='add')
@@ -141,8 +146,7 @@ def cross_entropy_grad(z, out, targ, reduction='mean', label_smoothing=0.):
     "Set z.g (n,k), where out = cross_entropy(z, targ, ...); where a scalar has no out.g, it is 1"
     targ = _labels(z, targ)
     _classes(z, targ)
-    g = _above('cross_entropy', out, len(z), reduction)
-    if reduction == 'none': g = g[:,None]
+    g = _row_grads(out, len(z), reduction)
     z.g = _p_minus_t(softmax(z), g, targ, label_smoothing)
 
 # %% ../nbs/05_losses.ipynb #bc7cd34f
@@ -169,8 +173,7 @@ class CrossEntropyLoss(Module):
 
     def bwd(self, out, z, targ):
         reduction,eps = self.how
-        g = _above('cross_entropy', out, len(z), reduction)
-        if reduction == 'none': g = g[:,None]
+        g = _row_grads(out, len(z), reduction)
         e,s,targ = out.__dict__.pop('kept')
         z.g = _p_minus_t(e.div_(s), g, targ, eps) # e/s is P
 

@@ -88,7 +88,7 @@ def _gradient(name, i, p):
     if g is None:
         raise ValueError(f'{name}.step: parameter {i}, of shape {tuple(p.shape)}, has no gradient '
                          'in .g: run backward first, or leave the parameter out')
-    if g.shape != p.shape or g.dtype != p.dtype or g.device != p.device:
+    if _sig(g) != _sig(p):
         def said(t): return f'{tuple(t.shape)} {t.dtype} on {t.device}'
         raise ValueError(f'{name}.step: the gradient of parameter {i} does not fit: '
                          f'it is {said(g)}, and the parameter {said(p)}')

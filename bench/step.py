@@ -7,27 +7,20 @@ slows down slows all of them. Printed are medians with their quartiles, and the 
 more figures follow: what the guard on shapes costs a call, and what importing the package adds to importing torch.
 """
 import argparse, subprocess, sys, time
+from functools import partial
 from statistics import median, quantiles
 import torch
-from tqdm import tqdm
 from backprop_nb.check import ways
 from backprop_nb.data import load_mnist
 from backprop_nb.foundations import shapes
+from turns import turns
 
 def spread(xs, unit=1e3, name='ms'):
     lo, mid, hi = (q*unit for q in quantiles(xs, n=4))
     return f'{mid:9.2f} {name}   quartiles {lo:.2f} to {hi:.2f}'
 
 def steps(x, targ, ps, rounds):
-    times = {k: [] for k in ways}
-    for i in tqdm(range(rounds + 2), desc='rounds', leave=False, disable=None):
-        order = list(ways) if i % 2 else list(ways)[::-1]
-        for k in order:
-            start = time.perf_counter()
-            res = ways[k](x, targ, *ps)
-            took = time.perf_counter() - start
-            del res
-            if i >= 2: times[k].append(took)
+    times = turns({k: partial(f, x, targ, *ps) for k, f in ways.items()}, rounds)
     for k, ts in times.items():
         ratio = median(a/b for a, b in zip(ts, times['autograd']))
         print(f'{k:12}{spread(ts)}   {ratio:5.3f} x autograd')

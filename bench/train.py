@@ -9,14 +9,15 @@ faster than eager autograd each way is, round by round, with quartiles. On a mac
 OMP_NUM_THREADS=1 counts the processor's time in place of the clock's.
 """
 import argparse, shutil, sys, time
+from functools import partial
 from statistics import quantiles
 import torch
 from torch import nn
-from tqdm import tqdm
 from backprop_nb.data import load_mnist
 from backprop_nb.losses import CrossEntropyLoss
 from backprop_nb.optim import SGD
 from backprop_nb.training import batches, mlp
+from turns import turns
 
 def by_hand(sizes, lr):
     net, loss = mlp(*sizes), CrossEntropyLoss()
@@ -52,28 +53,21 @@ def floor(sizes, bs):
     return step
 
 def bench(sizes, bs, data, rounds, steps, compiled, clock):
+    steps = min(steps, len(data[0])//bs)
     x, y = (t[:steps*bs] for t in data)
-    steps = len(x)//bs
     ways = {'by hand': by_hand(sizes, .1), 'autograd, eager': by_autograd(sizes, .1)}
     if compiled: ways['autograd, compiled'] = by_autograd(sizes, .1, True)
     gen, bare = torch.Generator().manual_seed(42), floor(sizes, bs)
-    def timed(f):
-        start = clock()
-        f()
-        return (clock() - start)/steps
     def epoch(step):
-        for xb, yb in batches(x[:steps*bs], y[:steps*bs], bs, gen): step(xb, yb)
-    runs = {k: lambda step=step: epoch(step) for k, step in ways.items()}
+        for xb, yb in batches(x, y, bs, gen): step(xb, yb)
+    runs = {k: partial(epoch, step) for k, step in ways.items()}
     runs['by hand'] = torch.no_grad()(runs['by hand']) # as Learner.epoch has it
-    runs['the floor'] = lambda: [bare() for _ in range(steps)]
-    times = {k: [] for k in runs}
-    for i in tqdm(range(rounds + 2), desc=f'{sizes} {bs}', leave=False, disable=None):
-        for k in list(runs)[::1 if i % 2 else -1]:
-            took = timed(runs[k])
-            if i >= 2: times[k].append(took)
+    def products():
+        for _ in range(steps): bare()
+    times = turns(runs | {'the floor': products}, rounds, clock, f'{sizes} {bs}')
     print(f"\n{'-'.join(map(str, sizes))} at batch {bs}, {steps} steps a round")
     for k, ts in times.items():
-        lo, mid, hi = (q*1e6 for q in quantiles(ts, n=4))
+        lo, mid, hi = (q*1e6/steps for q in quantiles(ts, n=4))
         a, b, c = quantiles([e/t for e, t in zip(times['autograd, eager'], ts)], n=4)
         print(f'  {k:20}{mid:8.0f} us a step ({lo:.0f} to {hi:.0f})   {b:5.2f} x as fast as eager ({a:.2f} to {c:.2f})')
 

@@ -6,7 +6,7 @@ What nbdev says in `#|` lines at the top of a code cell becomes what MyST-NB cal
 import ast, json, re
 from dataclasses import dataclass, field
 from pathlib import Path
-from readme import fill   # tools/readme.py
+from readme import directives, fill   # tools/readme.py
 
 known = {'default_exp', 'export', 'exports', 'exporti', 'hide', 'echo', 'output', 'include', 'eval', 'slow', 'code-fold',
          'code-summary', 'fig-cap', 'fig-alt', 'label'}
@@ -25,15 +25,6 @@ class Chapter:
     def number(self): return m[0] if (m := re.match(r'\d+[a-z]?(?=_)', self.name)) else ''
     @property
     def full_title(self): return f'{self.number} {self.title}'.strip()
-
-def directives(src):
-    "Split the leading `#|` lines off `src`: ({name: value}, rest)"
-    found,lines = {},src.splitlines()
-    while lines and (m := re.match(r'\s*#\|\s*([\w-]+)\s*:?\s*(.*?)\s*$', lines[0])):
-        value = m[2]
-        found[m[1]] = json.loads(value) if len(value) > 1 and value[0] == value[-1] == '"' else value
-        lines.pop(0)
-    return found,'\n'.join(lines)
 
 def prose(src):
     "`src` in pieces, [(is_prose, text)]: what stands in code or in formulas is not prose"

@@ -23,6 +23,15 @@ def fill(src, names=names):
     for k, v in names.items(): src = src.replace('{' + k + '}', v)
     return src
 
+def directives(src):
+    "Split the leading `#|` lines off `src`: ({name: value}, rest)"
+    found,lines = {},src.splitlines()
+    while lines and (m := re.match(r'\s*#\|\s*([\w-]+)\s*:?\s*(.*?)\s*$', lines[0])):
+        value = m[2]
+        found[m[1]] = json.loads(value) if len(value) > 1 and value[0] == value[-1] == '"' else value
+        lines.pop(0)
+    return found,'\n'.join(lines)
+
 def output(o):
     "The text of one output as markdown"
     data = o.get('data', {})
@@ -33,9 +42,8 @@ def parts(cell, pictures):
     "What `cell` leaves in the README; its pictures, by name, are added to `pictures`"
     src = ''.join(cell['source'])
     if cell['cell_type'] == 'markdown': return [fill(src)]
-    options = dict(re.findall(r'^#\|\s*([\w-]+)(?::\s*"?(.*?)"?)?$', src, re.M))
+    options, code = directives(src)
     if 'hide' in options: return []
-    code = '\n'.join(l for l in src.splitlines() if not l.startswith('#|'))
     found = [] if options.get('echo') == 'false' else [f'```python\n{code}\n```']
     for o in cell['outputs']:
         svg = ''.join(o.get('data', {}).get('image/svg+xml', ''))
