@@ -12,7 +12,7 @@ setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'],
     author=cfg['author'], author_email=cfg['author_email'], license='Apache-2.0', url=cfg['git_url'],
     project_urls=dict(Documentation=cfg['doc_host'] + cfg['doc_baseurl'], Changes=cfg['git_url'] + '/blob/main/CHANGELOG.md'),
-    packages=find_packages(include=[cfg['lib_name'], cfg['lib_name'] + '.*']), package_data={cfg['lib_name']: ['*.mplstyle']},
+    packages=find_packages(include=[cfg['lib_name'], cfg['lib_name'] + '.*']), package_data={'': ['*.mplstyle']},
     python_requires='>=' + cfg['min_python'], install_requires=cfg['requirements'].split(),
     extras_require=dict(dev=cfg['dev_requirements'].split()),
     entry_points=dict(console_scripts=cfg['console_scripts'].split(), nbdev=[f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]),

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import numpy as np, pytest, torch
 import backprop_nb
-from backprop_nb import data
-from backprop_nb.data import DataError, load_mnist, show_images
+from backprop_nb.core import data
+from backprop_nb.core.data import DataError, load_mnist, show_images
 
 root = Path(__file__).resolve().parent.parent
 names = list(data.mnist_sha256)
@@ -552,7 +552,7 @@ def test_recipe_byte_for_byte(tmp_path):
 
 def test_import_is_cheap():
     "tqdm and urllib come along with torch, so look at what the module itself names"
-    code = ('import backprop_nb.data as d, sys; '
+    code = ('import backprop_nb.core.data as d, sys; '
             'print("matplotlib" in sys.modules, *{"tqdm", "urlopen", "plt", "HTTPException"} & set(vars(d)))')
     r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=root)
     assert r.stdout.split() == ['False'], r.stdout + r.stderr

@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 import pytest, torch
 from conftest import missing
-from backprop_nb.draw import neuron_graph, scalar_graph, stepper
+from backprop_nb.core.graph import neuron_graph, scalar_graph
+from backprop_nb.core.stepper import stepper
 
 base = dict(x=1.5, w=.8, b=.2, v=.6, c=-.25, t=1.)
 title = 'One example, one hidden unit'

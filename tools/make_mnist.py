@@ -11,7 +11,7 @@ from pathlib import Path
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 import numpy as np
-from backprop_nb.data import DataError, _find, _from_idx, _gunzip, _new_file, mnist_sha256
+from backprop_nb.core.data import DataError, _find, _from_idx, _gunzip, _new_file, mnist_sha256
 
 reconstruct = np.zeros(1).__reduce__()[0]   # the function that a pickle of an array asks for
 
