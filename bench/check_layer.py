@@ -6,7 +6,7 @@ gradcheck in its slow mode is measured on a smaller layer: it holds the whole Ja
 would be (64*784 + 784*50 + 50) x (64*50) numbers.
 """
 import argparse, statistics, time, torch
-from backprop_nb.gradcheck import check_layer
+from backprop_nb.check.layer import check_layer
 from backprop_nb.modules import Linear
 from backprop_nb.nn_module import as_module
 

@@ -1,10 +1,10 @@
-"""A second table of planted mistakes, in twenty layers that the chapter does not have.
+"""A second table of planted mistakes, in twenty layers that `check/planted` does not have.
 
 It was written before the hypotheses were tuned, so that it says how the checker fares on mistakes that nobody had in
 mind. Each line: layer and value | the names that are accepted | the wrong rule. Where the report's words turned out to be
 true, and were not the ones expected, they were added to the accepted ones, and one line, of a scalar loss that ignores
 `out.g`, was dropped; since then hypotheses have been added because of this table, so it is no longer unseen."""
-from backprop_nb.scoreboard import mistakes
+from backprop_nb.check.planted import mistakes
 
 layers = {
     'sigmoid': dict(forward='x.sigmoid()', ins={'x': (6, 4)}, x='g*out*(1-out)'),

@@ -1,14 +1,16 @@
 """Properties of every layer and function of the book, over generated shapes, layouts, dtypes and seeds.
 
 The layers are found by walking the package: every subclass of Module, and every function f with a partner f_grad.
-Each brings an example in `backprop_nb.gradcheck.examples`, a function of the sizes n, d, k and of a source of random
+Each brings an example in `backprop_nb.core.examples`, a function of the sizes n, d, k and of a source of random
 numbers; one that does not makes a test fail, so that a layer added later cannot be forgotten.
 """
 import importlib, inspect, pkgutil
 import backprop_nb, pytest, torch
 from hypothesis import given, settings, strategies as st
-from backprop_nb.foundations import rel_err
-from backprop_nb.gradcheck import _seeded, as_layer, check_layer, examples
+from backprop_nb.check.adapters import adapt, clear_grads, seeded
+from backprop_nb.check.layer import check_layer
+from backprop_nb.core.compare import rel_err
+from backprop_nb.core.examples import examples
 from backprop_nb.modules import Module
 
 sizes = dict(n=st.integers(1, 6), d=st.integers(1, 5), k=st.integers(1, 4), seed=st.integers(0, 10**6))
@@ -16,8 +18,8 @@ few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 
 def found():
     "Everything in the package that has a backward pass"
-    for info in pkgutil.iter_modules(backprop_nb.__path__):
-        mod = importlib.import_module(f'backprop_nb.{info.name}')
+    for info in pkgutil.walk_packages(backprop_nb.__path__, 'backprop_nb.'):
+        mod = importlib.import_module(info.name)
         for name, o in vars(mod).items():
             if getattr(o, '__module__', None) != mod.__name__ or name.startswith('_'): continue
             if inspect.isclass(o) and issubclass(o, Module) and o is not Module: yield o
@@ -34,19 +36,18 @@ def layer_of(o, n, d, k, seed):
     "A layer in float64, ready to run, with its values and a cotangent"
     r = source(seed)
     layer, *ins = examples[o](n, d, k, r)
-    s = as_layer(layer, ins).copy()
+    s = adapt(layer, ins).copy()
     out = s.raw(s.values).detach()
     return s, out, r(*out.shape)
 
 def gradients(s, values, cot):
     "The layer's own gradients, from cleared ones, on a copy"
     c = s.copy(torch.float64, values)
-    for v in c.values:
-        if torch.is_tensor(v): v.__dict__.pop('g', None)
+    clear_grads(*c.values)
     return run(c, c.values, cot)
 
 def run(c, values, cot):
-    with _seeded(): return c.run(values, cot.clone())[1]
+    with seeded(): return c.run(values, cot.clone())[1]
 
 def close(a, b, rtol=1e-9, floor=1e-10):
     "Equal up to rounding"
