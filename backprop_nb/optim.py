@@ -16,7 +16,11 @@ _sig,_grad_sig = (attrgetter(o+'shape', o+'dtype', o+'device') for o in ('','g.'
 class Optimizer:
     "Changes `params` in place, by the gradients in their `.g`"
     weight_decay = 0
-    def __init__(self, params, n_bufs, **options):
+    def __init__(self,
+        params,    # tensors, changed in place
+        n_bufs,    # how many buffers `update` wants for each of them
+        **options, # numbers, which become attributes
+    ):
         name = type(self).__name__
         self.params,self.t = _params(name, params),0
         for k,v in options.items(): setattr(self, k, _option(name, k, v))
@@ -24,22 +28,25 @@ class Optimizer:
         self.bufs = [[torch.zeros_like(p) for _ in range(n_bufs)] for p in self.params]
         self.sums = [torch.zeros_like(p) if self.weight_decay else None for p in self.params]
 
-    def step(self):
-        "Change every parameter by one step, or none of them where a gradient is missing"
-        if torch.is_grad_enabled():
-            with torch.no_grad(): return self.step()
-        try: fit = [_grad_sig(p) for p in self.params] == self.sigs
-        except AttributeError: fit = False   # one is missing
-        if not fit:
-            for i,p in enumerate(self.params): _gradient(type(self).__name__, i, p)
-        self.t += 1
-        for p,gp,bufs in zip(self.params, self.sums, self.bufs):
-            g = self.decay(p, gp) if self.weight_decay else p.g
-            self.update(p, g, *bufs)
+# %% ../nbs/06_optim.ipynb #152f85fc
+@patch
+def step(self:Optimizer):
+    "Change every parameter by one step, or none of them where a gradient is missing"
+    if torch.is_grad_enabled():
+        with torch.no_grad(): return self.step()
+    try: fit = [_grad_sig(p) for p in self.params] == self.sigs
+    except AttributeError: fit = False   # one is missing
+    if not fit:
+        for i,p in enumerate(self.params): _gradient(type(self).__name__, i, p)
+    self.t += 1
+    for p,gp,bufs in zip(self.params, self.sums, self.bufs):
+        g = self.decay(p, gp) if self.weight_decay else p.g
+        self.update(p, g, *bufs)
 
-    def decay(self, p, gp):
-        "The gradient to be used: p.g + weight_decay*p, which is written into `gp`"
-        return torch.add(p.g, p, alpha=self.weight_decay, out=gp)
+@patch
+def decay(self:Optimizer, p, gp):
+    "The gradient to be used: p.g + weight_decay*p, which is written into `gp`"
+    return torch.add(p.g, p, alpha=self.weight_decay, out=gp)
 
 # %% ../nbs/06_optim.ipynb #c2fed1c6
 @patch
@@ -55,6 +62,7 @@ def __repr__(self:Optimizer):
 
 # %% ../nbs/06_optim.ipynb #68d481b6
 #| code-fold: true
+#| code-summary: "The refusals"
 def _params(name, params):
     "A list of different floating-point tensors, or one sentence"
     if isinstance(params, torch.Tensor):
@@ -82,6 +90,7 @@ def _option(name, k, v):
 
 # %% ../nbs/06_optim.ipynb #22b6be7d
 #| code-fold: true
+#| code-summary: "And where a gradient does not fit"
 def _gradient(name, i, p):
     "Refuse, in one sentence, a parameter without a fitting gradient"
     g = getattr(p, 'g', None)
@@ -177,6 +186,7 @@ class Schedule:
         self.apply()
 
     def step(self):
+        "Count one step more, and set the rate for the next"
         self.t += 1
         self.apply()
 
@@ -195,7 +205,11 @@ def _count(name, k, v):
 # %% ../nbs/06_optim.ipynb #1bf1388f
 class StepLR(Schedule):
     "lr times `gamma` every `step_size` steps"
-    def __init__(self, opt, step_size, gamma=.1):
+    def __init__(self,
+        opt,       # its lr is set
+        step_size, # how many steps the lr stays as it is
+        gamma=.1,  # what it is multiplied with then
+    ):
         _count('StepLR', 'step_size', step_size)
         self.step_size,self.gamma = step_size,gamma
         super().__init__(opt)
@@ -203,7 +217,11 @@ class StepLR(Schedule):
 
 class CosineAnnealingLR(Schedule):
     "lr from where it is down to `eta_min` in `T_max` steps, along half a wave of a cosine"
-    def __init__(self, opt, T_max, eta_min=0.):
+    def __init__(self,
+        opt,        # its lr is set
+        T_max,      # steps until the lowest lr
+        eta_min=0., # the lowest lr
+    ):
         _count('CosineAnnealingLR', 'T_max', T_max)
         self.T_max,self.eta_min = T_max,eta_min
         super().__init__(opt)
