@@ -10,8 +10,8 @@ import argparse, sys, time
 from statistics import mean, stdev
 import torch
 from tqdm import tqdm
-from backprop_nb.data import load_mnist
-from backprop_nb.train import new_learner
+from backprop_nb.core.data import load_mnist
+from backprop_nb.commands.learner import new_learner
 
 recipes = dict(
     small=dict(hidden=(50,), lr=.005, epochs=10, bs=64, goal=.974),

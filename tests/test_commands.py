@@ -32,7 +32,7 @@ def test_check_refuses_in_a_sentence(args, part):
 
 def test_check_fails_where_a_gradient_is_off(tmp_path):
     (tmp_path/'wrong.py').write_text(
-        'import sys; from backprop_nb import check, modules\n'
+        'import sys; from backprop_nb import modules; from backprop_nb.commands import check\n'
         'modules.relu_grad = lambda x, out: setattr(x, "g", out.g)\n'
         'sys.argv = ["backprop_check", "--rows", "50", "--rounds", "1"]; check.main()')
     res = subprocess.run([sys.executable, tmp_path/'wrong.py'], capture_output=True, text=True)
@@ -45,6 +45,9 @@ def test_readme_is_checked(tmp_path):
     for p in 'settings.ini', 'README.md', 'tools/readme.py', 'nbs/index.ipynb', *pictures:
         (tmp_path/p).parent.mkdir(exist_ok=True)
         shutil.copy(root/p, tmp_path/p)
+    for p in (root/'nbs').rglob('*.ipynb'):   # what is there can be linked
+        (to := tmp_path/p.relative_to(root)).parent.mkdir(exist_ok=True)
+        to.touch()
     run = lambda *a: subprocess.run([sys.executable, tmp_path/'tools/readme.py', *a], capture_output=True, text=True)
     assert run('--check').returncode == 0
     with open(tmp_path/'README.md', 'a') as f: f.write('edited by hand\n')
@@ -56,6 +59,12 @@ def test_readme_is_checked(tmp_path):
     for p in 'README.md', *pictures: assert (tmp_path/p).read_text() == (root/p).read_text()
     assert not (tmp_path/'pictures/old.svg').exists() and run('--check').returncode == 0
     for name in pictures: assert f'/raw/main/{name})' in (root/'README.md').read_text()
+
+def test_readme_links_notebooks():
+    sys.path.insert(0, str(root/'tools'))
+    from readme import linked, names
+    assert linked('see `core/guards`, `core/none` and [`core/guards`](x)') == \
+        f"see [`core/guards`]({names['nbs']}/core/guards.ipynb), `core/none` and [`core/guards`](x)"
 
 def test_planted_mistakes_still_find_their_places():   # planting them takes long: python tools/plant_bugs.py
     sys.path.insert(0, str(root/'tools'))
