@@ -27,9 +27,11 @@ class Entry:
     def full(self): return f'{self.module}.{self.name}'
 
 class Module:
-    "A module of the package, as text"
-    def __init__(self, path):
-        self.path,self.name = path,path.stem
+    "A module of the package in the folder `package`, as text; its name has dots if it lies deeper"
+    def __init__(self, path, package=None):
+        package = package or path.parent
+        self.path,self.lib = path,package.name
+        self.name = '.'.join(path.relative_to(package).with_suffix('').parts)
         self.text = path.read_text(encoding='utf-8')
         self.lines,self.tree = self.text.splitlines(),ast.parse(self.text)
         self.doc = ast.get_docstring(self.tree) or ''
@@ -39,9 +41,9 @@ class Module:
         self.entries = [e for o in self.tree.body for e in self.of(o)]
 
     def cell(self, line):
-        "(notebook, cell id) from the mark above `line`"
+        "(notebook, cell id) from the mark above `line`; the notebook as seen from the folder of all of them"
         for s in reversed(self.lines[:line]):
-            if m := re.match(r'# %% .*?([\w.]+)\.ipynb #([\w-]+)$', s): return m[1],m[2]
+            if m := re.match(r'# %% (?:\.\./)*\w+/([\w./]+)\.ipynb #([\w-]+)$', s): return m[1],m[2]
         return '',''
 
     def entry(self, name, kind, node, **kw):
@@ -49,15 +51,25 @@ class Module:
         return Entry(self.name, name, kind, node.lineno, cell, notebook, **kw)
 
     def borrowed(self, modules):
-        "The names that come from another module of the package, where they have their entries"
-        return {a.name for o in self.tree.body if isinstance(o, ast.ImportFrom) and o.level and o.module in modules
-                for a in o.names if a.name in {e.name for e in modules[o.module].entries}}
+        "{name: full name} of what is exported here and comes from another module of the package, where it has its entry"
+        res,here = {},self.name.split('.')[:-1]
+        for o in self.tree.body:
+            if not isinstance(o, ast.ImportFrom): continue
+            base = o.module.split('.') if o.module else []
+            if o.level: base = here[:len(here) - (o.level - 1)] + base
+            elif base[:1] == [self.lib]: base = base[1:]
+            if not (there := modules.get('.'.join(base))): continue
+            have = there.borrowed(modules) | {e.name: e.full for e in there.entries}
+            for a in o.names:
+                if a.name == '*': res |= {k: have[k] for k in there.all if k in have}
+                elif a.name in have: res[a.asname or a.name] = have[a.name]
+        return {k: v for k,v in res.items() if k in self.all and k not in {e.name for e in self.entries}}
 
     def of(self, node):
         "The entries that a statement makes"
         if isinstance(node, ast.FunctionDef):
             if cls := _patched(node):
-                if cls in self.all and _public(node.name) and ast.get_docstring(node):
+                if _public(cls) and _public(node.name) and ast.get_docstring(node):
                     yield self.function(f'{cls}.{node.name}', 'method', node)
             elif node.name in self.all: yield self.function(node.name, 'function', node)
         elif isinstance(node, ast.ClassDef) and node.name in self.all: yield from self.klass(node)
@@ -138,7 +150,9 @@ def _message(args):
 
 def read(folder):
     "The modules of the package in `folder` that export something, by name"
-    return {o.name: o for p in sorted(Path(folder).glob('*.py')) if not p.stem.startswith('_') and (o := Module(p)).all}
+    folder = Path(folder)
+    paths = [p for p in sorted(folder.rglob('*.py')) if not any(o.startswith('_') for o in p.relative_to(folder).parts)]
+    return {o.name: o for p in paths if (o := Module(p, folder)).all}
 
 def inherit(modules):
     "A class without a constructor of its own shows that of its base, if the base is ours"
@@ -151,7 +165,7 @@ def inherit(modules):
 def missing(modules):
     "What the pages lack: names in `__all__` without an entry, and entries that say nothing"
     for m in modules.values():
-        have = {e.name for e in m.entries} | m.borrowed(modules)
+        have = {e.name for e in m.entries} | m.borrowed(modules).keys()
         yield from (f'{m.name}.{o} is exported, but has no entry' for o in m.all if o not in have)
         yield from (f"{e.full} has no {'comment that says what it is' if e.kind == 'data' else 'docstring'}" for e in m.entries if not e.doc.strip())
 
@@ -186,21 +200,32 @@ def render(e, chapter, source):
     out += ['', '{.where}', f'{where}[source]({source}#L{e.line})', '````', '']
     return '\n'.join(out)
 
-def page(module, chapters, book, source):
+def elsewhere(module, modules):
+    "A line of links to what the module passes on, or nothing; a table of another's that it fills is not meant"
+    filled = {ast.unparse(o.target) for o in module.tree.body if isinstance(o, ast.AugAssign)}
+    passed = {k: full for k,full in module.borrowed(modules).items() if k not in filled}
+    return ['{.names}\nFrom elsewhere: ' + ', '.join(f'{{py:obj}}`{k} <{full}>`' for k,full in passed.items()) + '\n'] if passed else []
+
+def page(module, chapters, book, source, modules):
     "The reference page of `module`; `chapters` export to it, `book` is {name: chapter}"
     where = ', '.join(f'[{c.full_title}](../{c.name}.ipynb)' for c in chapters)
-    head = [f'# `{module.name}`\n', f'{{.promise}}\n> {md(module.doc)}\n', f'{{.launch}}\n{"Chapters" if len(chapters) > 1 else "Chapter"} {where}\n',
-            f'```{{py:currentmodule}} {module.name}\n```\n']
+    what = 'Chapter' if chapters[0].number else 'Notebook'
+    head = [f'# `{module.name}`\n', f'{{.promise}}\n> {md(module.doc)}\n', f"{{.launch}}\n{what}{'s'*(len(chapters) > 1)} {where}\n",
+            f'```{{py:currentmodule}} {module.name}\n```\n', *elsewhere(module, modules)]
     return '\n'.join(head + [render(e, book[e.notebook].full_title, source) for e in module.entries])
 
-def index(modules, package):
-    "The first page of the reference: all names in one line each"
-    out = ['# Reference\n', f'The modules of the package `{package}`, in the order of the chapters. Each name leads to its entry, and from there to '
+def index(parts, package, modules):
+    "The first page of the reference: all names in one line each, in the `parts` {caption: [module]}"
+    out = ['# Reference\n', f'The modules of the package `{package}`, in the order of the book. Each name leads to its entry, and from there to '
            'the cell that defines it.\n']
-    for m in modules:
-        out += [f'## [`{m.name}`]({m.name}.md)\n', f'{md(m.doc)}\n', '{.names}']
-        for e in m.entries:
-            if e.kind == 'method': continue
-            out.append(f'- {{py:obj}}`{e.name} <{e.full}>` {md(e.doc.split(chr(10))[0])}')
-        out.append('')
+    for caption,some in parts.items():
+        out.append(f'## {caption}\n')
+        for m in some:
+            out += [f'### [`{m.name}`]({m.name}.md)\n', f'{md(m.doc)}\n', *elsewhere(m, modules), '{.names}']
+            for e in m.entries:
+                if e.kind == 'method': continue
+                out.append(f'- {{py:obj}}`{e.name} <{e.full}>` {md(e.doc.split(chr(10))[0])}')
+            if out[-1] == '{.names}': out.pop()
+            out.append('')
+    out.append('\n'.join(['```{toctree}', ':hidden:', *(m.name for some in parts.values() for m in some), '```']))
     return '\n'.join(out)

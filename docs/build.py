@@ -21,13 +21,15 @@ def launch(name):
     colab = f"https://colab.research.google.com/github/{cfg['user']}/{cfg['repo']}/blob/{path}"
     return f"[Open in Colab]({colab}) · [Notebook on GitHub]({cfg['git_url']}/blob/{path})"
 
-def toc(caption, entries):
-    body = '\n'.join(entries)
-    return chapters.markdown(f'```{{toctree}}\n:hidden:\n:caption: {caption}\n{body}\n```', f'toc-{caption.split()[-1].lower()}')
+def toc(entries, caption=''):
+    "A branch of the sidebar: documents, or Chapters by their titles"
+    lines = [o if isinstance(o, str) else f"{o.full_title.replace('`', '')} </{o.name}>" for o in entries]
+    head = [':hidden:', *[f':caption: {caption}']*bool(caption)]
+    return chapters.markdown('\n'.join(['```{toctree}', *head, *lines, '```']), f"toc-{caption.replace(' ', '-').lower() or 'more'}")
 
 def stage(src, nbs=root/cfg['nbs_path'], package=root/cfg['lib_path']):
     "Write into the folder `src` what Sphinx reads"
-    book = {p.stem: chapters.read(p) for p in sorted(nbs.glob('[0-9]*.ipynb'))}
+    book = chapters.book(nbs)
     modules = api.read(package)
     api.inherit(modules)
     born = {m: [c for c in book.values() if c.module == m] for m in dict.fromkeys(c.module for c in book.values()) if m in modules}
@@ -35,22 +37,43 @@ def stage(src, nbs=root/cfg['nbs_path'], package=root/cfg['lib_path']):
     exported = {}
     for m in modules.values():
         for e in m.entries: exported.setdefault(e.cell, []).append(e.full)
+    part = {}   # the parts of the sidebar, and below which page the notebooks of a room stand
+    for c in book.values(): part.setdefault(chapters.caption(c), []).append(c)
+    made = part.get('How it is made', [])
     for c in book.values():
         nb = chapters.staged(c, book, exported, launch(c.name))
+        if c in made and c.name.endswith('/index'): nb['cells'].append(toc(below(c, made)))
+        (src/c.name).parent.mkdir(exist_ok=True)
         (src/f'{c.name}.ipynb').write_text(json.dumps(nb), encoding='utf-8')
+    if made: part['How it is made'] = [c for c in made if not c.room or c.name.endswith('/index')]
     home = chapters.staged(chapters.read(nbs/cfg['readme_nb']), book, exported, names=names | {'nbs': '.'})
-    refs = [f'api/{m}' for m in born]
-    home['cells'] += [toc('The book', ['contents', *(f"{c.full_title.replace('`', '')} <{c.name}>" for c in book.values())]),
-                      toc('Reference', ['All names <api/index>', *refs])]
+    part['The book'] = ['contents', *part.get('The book', [])]
+    home['cells'] += [*(toc(o, name) for name,o in part.items()), toc(['All names <api/index>'], 'Reference')]
     (src/'index.ipynb').write_text(json.dumps(home), encoding='utf-8')
     (src/'contents.md').write_text(chapters.contents(book.values(), lambda m: m in born), encoding='utf-8')
     (src/'api').mkdir()
     for name,chaps in born.items():
-        source = f"{blob}/{cfg['lib_path']}/{name}.py"
-        (src/'api'/f'{name}.md').write_text(api.page(modules[name], chaps, book, source), encoding='utf-8')
-    (src/'api'/'index.md').write_text(api.index([modules[o] for o in born], cfg['lib_name']), encoding='utf-8')
-    (src/'book.json').write_text(json.dumps({c.name: c.module for c in book.values() if c.module in born}), encoding='utf-8')   # for links.py
+        source = f"{blob}/{cfg['lib_path']}/{name.replace('.', '/')}.py"
+        (src/'api'/f'{name}.md').write_text(api.page(modules[name], chaps, book, source, modules), encoding='utf-8')
+    parts = {}
+    for name,chaps in born.items(): parts.setdefault(chapters.caption(chaps[0]), []).append(modules[name])
+    (src/'api'/'index.md').write_text(api.index(parts, cfg['lib_name'], modules), encoding='utf-8')
+    pages = {c.name: c.module for c in book.values() if c.module in born}
+    (src/'book.json').write_text(json.dumps(dict(pages=pages, order=reading(pages.values()))), encoding='utf-8')   # for links.py
     return modules
+
+def below(index, some):
+    "Of the Chapters `some`, those between the page `index` of a room and the next one"
+    rest = some[some.index(index) + 1:]
+    return rest[:next((i for i,o in enumerate(rest) if o.name.endswith('/index')), len(rest))]
+
+def reading(modules):
+    "The order in which a reader of the chapters meets the modules: the rooms beneath first, the checker at its front door"
+    order = list(dict.fromkeys(modules))
+    rooms = {r: [m for m in order if m.startswith(f'{r}.')] for r in ('core', 'check', 'commands')}
+    flat = [m for m in order if m not in sum(rooms.values(), [])]
+    at = flat.index('gradcheck') if 'gradcheck' in flat else len(flat)
+    return rooms['core'] + flat[:at] + rooms['check'] + flat[at:] + rooms['commands']
 
 def sphinx(src, out, doctrees):
     "Render; in a process group of its own, so that KaTeX's server, which outlives a build that fails, ends with it"
@@ -61,7 +84,9 @@ def sphinx(src, out, doctrees):
             with suppress(ProcessLookupError): os.killpg(p.pid, signal.SIGTERM)
 
 def finish(html):
-    "What Sphinx leaves to be done: headings in the sidebar have a level; names and brackets, which have no colour, need no mark-up"
+    """What Sphinx leaves to be done: headings in the sidebar have a level; names and brackets, which have no colour, need no mark-up;
+    formulas are read aloud from their MathML, which need not hold their TeX as well"""
+    html = re.sub(r'<annotation encoding="application/x-tex">.*?</annotation>', '', html, flags=re.S)
     html = html.replace('class="caption" role="heading">', 'class="caption" role="heading" aria-level="2">')
     return re.sub(r'<span class="(?:n|nb|nn|o|p|w)">([^<]*)</span>', r'\1', html)
 

@@ -1,5 +1,5 @@
 "What docs/ makes of notebooks and modules, on small ones written here; neither Sphinx nor torch is needed"
-import ast, importlib, json, sys
+import ast, importlib, json, re, sys
 from pathlib import Path
 import pytest
 
@@ -32,6 +32,8 @@ def test_exported():
     mark,cell = one('#| export\ndef f(): 0', exported={'abc': ['x.f']})
     assert 'exported' in cell['metadata']['tags'] and '(cell-abc)=' in mark['source'] and '{py:obj}`x <x.f>`' in mark['source']
     assert '[`x`](api/x.md)' in one('#| export\nimport torch')[0]['source'] and '[`y`](api/y.md)' in one('#| export y\nimport torch')[0]['source']
+    inner = chapters.code_cell(code('#| export\nimport torch'), Chapter('core/guards', [], module='core.guards'), {})
+    assert '[`core.guards`](../api/core.guards.md)' in inner[0]['source']
 
 def test_figure():
     cell, = one('#| fig-cap: What $x$ does\n#| fig-alt: "a <b> & \\"c\\""\nplot()', [svg()])
@@ -50,6 +52,11 @@ def test_chapter_links():
     book = {'07_training': Chapter('07_training', [], 'Training')}
     assert chapters.to_link('see `07_training` and `08_autograd`', book) == 'see [07 Training](07_training.ipynb) and `08_autograd`'
     assert chapters.to_link('[`07_training`](x)', book) == '[`07_training`](x)'
+    book |= {o: Chapter(o, [], t) for o,t in {'core/guards': 'A guard', 'core/files': 'Files', 'check/index': 'The checker'}.items()}
+    said = 'see `core/guards`, `check/index`, `core/none` and `x/y`'
+    assert chapters.to_link(said, book) == 'see [`core/guards`](core/guards.ipynb), [The checker](check/index.ipynb), `core/none` and `x/y`'
+    said = chapters.to_link('`core/guards` `check/index` `07_training`', book, 'core/files')
+    assert said == '[`core/guards`](guards.ipynb) [The checker](../check/index.ipynb) [07 Training](../07_training.ipynb)'
 
 def test_equations():
     src = 'By (1) and f(1), `(1)` and $a(1)$, not (3):\n\n$$a = b \\tag{1}$$\n\n```\n(1)\n```'
@@ -67,6 +74,58 @@ def test_heading_and_contents(tmp_path):
     assert second['source'] == '## First\n\n> a quote\n\n## Your turn'
     page = chapters.contents([chap], lambda m: False)
     assert '[**05** Losses](05_losses.ipynb)' in page and 'A *promise*' in page and 'First' in page and 'Your turn' not in page
+
+def house(folder, **more):
+    "Notebooks as they lie in the rooms, each with a title and a module; `more`: what else a page says"
+    for name,module in {'index': '', 'house': '', '02_modules': 'modules', '01_foundations': 'foundations', '07a_classifier': 'classifier', '07_training': 'training',
+                        'core/index': '', 'core/guards': 'core.guards', 'core/files': 'core.files', 'check/index': '', 'check/layer': 'check.layer',
+                        'check/conventions': '', 'commands/index': '', 'commands/cli': 'commands.cli'}.items():
+        text = more.get(name.replace('/', '_'), '')
+        nb = dict(cells=[dict(cell_type='markdown', id='1', source=f'# The page {name}\n\n> A promise\n\n{text}'), *[code(f'#| default_exp {module}')]*bool(module)])
+        (folder/f'{name}.ipynb').parent.mkdir(parents=True, exist_ok=True)
+        (folder/f'{name}.ipynb').write_text(json.dumps(nb))
+    return folder
+linked = dict(core_index='`core/guards` and [files](files.ipynb), `core/guards`', check_index='`core/files` `check/layer` [c](../check/conventions.ipynb)', commands_index='`commands/cli`')
+
+def test_the_order_of_the_site(tmp_path):
+    "The chapters, then the checker, then how it is made; within a room as its first page has it"
+    (tmp_path/'.ipynb_checkpoints').mkdir()
+    (tmp_path/'.ipynb_checkpoints/01_foundations.ipynb').write_text('{}')
+    book = chapters.book(house(tmp_path, **linked))
+    assert list(book) == ['01_foundations', '02_modules', '07_training', '07a_classifier', 'check/index', 'check/layer', 'check/conventions',
+                          'house', 'core/index', 'core/guards', 'core/files', 'commands/index', 'commands/cli']
+    assert [book[o].module for o in ('01_foundations', 'core/guards', 'check/conventions')] == ['foundations', 'core.guards', None]
+    assert [chapters.caption(book[o]) for o in ('07_training', 'check/layer', 'house', 'commands/cli')] == ['The book', 'The checker', *['How it is made']*2]
+    page = chapters.contents(book.values(), lambda m: False)
+    assert page.count('## How it is made') == 1 and '- [The page core/guards](core/guards.ipynb) A promise' in page
+    first = chapters.staged(book['core/guards'], book, {})['cells'][0]['source']
+    assert first.startswith('# [core/guards]{.chapter-number} The page core/guards\n\n{.promise}')
+
+def test_a_room_without_a_page_stands_below_core(tmp_path):
+    house(tmp_path, **linked | dict(core_index='`commands/cli` `core/guards` `core/files`'))
+    (tmp_path/'commands/index.ipynb').unlink()
+    assert list(chapters.book(tmp_path))[-4:] == ['core/index', 'commands/cli', 'core/guards', 'core/files']
+
+def test_a_notebook_that_no_page_leads_to_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='core/index does not link core/files'): chapters.book(house(tmp_path, **linked | dict(core_index='`core/guards`')))
+    (tmp_path/'commands/index.ipynb').unlink()
+    with pytest.raises(ValueError, match='core/index does not link commands/cli, core/files'): chapters.book(tmp_path)
+    (tmp_path/'check/index.ipynb').unlink()
+    for o in 'guards', 'files': (tmp_path/f'core/{o}.ipynb').unlink()
+    (tmp_path/'commands/cli.ipynb').unlink()
+    with pytest.raises(ValueError, match='core/index does not link check/conventions, check/layer'): chapters.book(tmp_path)
+
+def test_what_stands_below_a_page():
+    pytest.importorskip('sphinx', reason='docs/requirements.txt is not installed')
+    from build import below
+    some = [Chapter(o, []) for o in ('house', 'core/index', 'core/guards', 'commands/cli', 'x/index', 'x/y')]
+    assert [[o.name for o in below(some[i], some)] for i in (1, 4)] == [['core/guards', 'commands/cli'], ['x/y']]
+
+def test_the_order_in_which_modules_are_met():
+    pytest.importorskip('sphinx', reason='docs/requirements.txt is not installed')
+    from build import reading
+    site = ['foundations', 'gradcheck', 'losses', 'check.layer', 'core.guards', 'commands.cli']
+    assert reading(site) == ['core.guards', 'foundations', 'check.layer', 'gradcheck', 'losses', 'commands.cli']
 
 # The package
 
@@ -144,21 +203,80 @@ def test_api_misses_nothing(package, tmp_path):
     (tmp_path/'losses.py').write_text(module.replace("    \"Say a*b <c> -> `d`\"\n", '').replace(' # how far', '').replace(", 'gone'", ''))
     assert sorted(api.missing(api.read(tmp_path))) == ['losses.f has no docstring', 'losses.limit has no comment that says what it is']
 
+@pytest.fixture
+def deep(tmp_path):
+    "A package with rooms: the checker's front door passes on what lies behind it"
+    for name,text in {
+            'core/__init__': '', 'core/guards': '"Guards"\n__all__ = ["shapes"]\n# %% ../../nbs/core/guards.ipynb #c7\ndef shapes(): "Asks"',
+            'check/layer': '__all__ = ["check_layer"]\nfrom ..core.guards import *\ndef check_layer(): "Checks"',
+            'gradcheck': '"The front door"\n__all__ = ["check_layer", "shapes", "look"]\nfrom .check.layer import *\nfrom backprop_nb.core.guards import shapes\nfrom .core import guards',
+            'nn_module': '__all__ = ["go"]\nfrom .core.guards import shapes\ndef go(): "Goes"\n@patch\ndef to_torch(self:Linear): "Over the border"'}.items():
+        p = tmp_path/'backprop_nb'/f'{name}.py'
+        p.parent.mkdir(parents=True, exist_ok=True)
+        p.write_text(text)
+    return api.read(tmp_path/'backprop_nb')
+
+def test_api_knows_the_rooms(deep):
+    assert list(deep) == ['check.layer', 'core.guards', 'gradcheck', 'nn_module']
+    e, = deep['core.guards'].entries
+    assert (e.full, e.cell, e.notebook) == ('core.guards.shapes', 'c7', 'core/guards')
+    assert deep['gradcheck'].borrowed(deep) == {'check_layer': 'check.layer.check_layer', 'shapes': 'core.guards.shapes'}
+    assert not deep['nn_module'].borrowed(deep) and not deep['check.layer'].borrowed(deep)   # what they use, they do not pass on
+    assert [o.full for o in deep['nn_module'].entries] == ['nn_module.go', 'nn_module.Linear.to_torch']
+    assert list(api.missing(deep)) == ['gradcheck.look is exported, but has no entry']
+
+def test_a_table_that_is_filled_is_not_passed_on(deep):
+    m = deep['gradcheck']
+    assert len(api.elsewhere(m, deep)) == 1 and 'shapes' in api.elsewhere(m, deep)[0]
+    m.tree.body.append(ast.parse('shapes |= {1: 2}').body[0])
+    assert 'shapes' not in api.elsewhere(m, deep)[0] and not list(api.missing(deep))[1:]
+
+def test_the_change_log_names_what_is_there():
+    "Of each line of the table of names: the new module, and in it the new names, or those that only moved"
+    modules = api.read(root/'backprop_nb')
+    have = {e.full for m in modules.values() for e in m.entries}
+    rows = re.findall(r'^\| (.*?backprop_nb\..*?) \| (.*?backprop_nb\..*?) \|$', (root/'CHANGELOG.md').read_text(encoding='utf-8'), re.M)
+    assert len(rows) > 30
+    for old,new in rows:
+        (first,*more),was = re.findall(r'`([\w.]+)`', new),re.findall(r'`([\w.]+)`', old)[1:]
+        first = first.removeprefix('backprop_nb.')
+        if first in modules: want = {f'{first}.{o}' for o in more or was}
+        else: want = {first, *(first.rpartition('.')[0] + o for o in more)}
+        assert want and want <= have, (old, new, want - have)
+
+def test_api_shows_what_a_module_passes_on(deep):
+    chap = Chapter('04_gradcheck', [], 'Trust', module='gradcheck')
+    page = api.page(deep['gradcheck'], [chap], {chap.name: chap}, 'https://h/gradcheck.py', deep)
+    said = 'From elsewhere: {py:obj}`check_layer <check.layer.check_layer>`, {py:obj}`shapes <core.guards.shapes>`'
+    assert said in page and 'Chapter [04 Trust](../04_gradcheck.ipynb)' in page
+    room = Chapter('core/guards', [], 'A guard', module='core.guards')
+    page = api.page(deep['core.guards'], [room], {room.name: room}, 'https://h/core/guards.py', deep)
+    assert '# `core.guards`' in page and 'Notebook [A guard](../core/guards.ipynb)' in page and 'currentmodule} core.guards' in page
+    page = api.index({'The book': [deep['gradcheck']], 'How it is made': [deep['core.guards']]}, 'backprop_nb', deep)
+    for part in '## How it is made', '### [`core.guards`](core.guards.md)', said, '{py:obj}`shapes <core.guards.shapes>` Asks', '\ngradcheck\ncore.guards\n```':
+        assert part in page, part
+    assert page.count('{.names}') == 2
+
 def test_every_exported_name_has_an_entry():
     "Against the package itself, by another way than api.py's: every name in every `__all__`, every public @patch method with a docstring"
     modules = api.read(root/'backprop_nb')
     have = {e.full for m in modules.values() for e in m.entries}
-    for p in (root/'backprop_nb').glob('[!_]*.py'):
-        ns = {}
+    for p in (root/'backprop_nb').rglob('[!_]*.py'):
+        ns,where = {},'.'.join(p.relative_to(root/'backprop_nb').with_suffix('').parts)
         tree = ast.parse(p.read_text(encoding='utf-8'))
         for o in tree.body:
             if isinstance(o, ast.Assign) and ast.unparse(o.targets[0]) == '__all__': exec(compile(ast.Module([o], []), '', 'exec'), ns)
         ours = {a.name for o in tree.body if isinstance(o, ast.ImportFrom) and o.level for a in o.names}   # they have their entries there
-        want = {f'{p.stem}.{o}' for o in ns.get('__all__', []) if o not in ours}
+        if '*' in ours: ours |= set(ns.get('__all__', [])) - defined(tree)
+        want = {f'{where}.{o}' for o in ns.get('__all__', []) if o not in ours}
         for o in tree.body:
             if isinstance(o, ast.FunctionDef) and 'patch' in map(ast.unparse, o.decorator_list) and ast.get_docstring(o) and o.name[0] != '_':
-                if (cls := ast.unparse(o.args.args[0].annotation))[0] != '_': want.add(f'{p.stem}.{cls}.{o.name}')
+                if (cls := ast.unparse(o.args.args[0].annotation))[0] != '_': want.add(f'{where}.{cls}.{o.name}')
         assert want <= have, want - have
+
+def defined(tree):
+    "The names that the statements of a module define"
+    return {getattr(o, 'name', None) or ast.unparse(o.targets[0]) for o in tree.body if isinstance(o, (ast.FunctionDef, ast.ClassDef, ast.Assign))}
 
 def test_nothing_is_empty(): assert not list(api.missing(api.read(root/'backprop_nb')))
 
@@ -170,6 +288,10 @@ def test_names_lead_to_the_right_chapter():
     assert (t.get('tanh'), t.get('Linear'), t.get('nll'), t.get('losses.nll'), t.get('backprop_nb.losses.nll')) == (1, 2, None, 4, 4)
     assert t.get('Linear.bwd') == 5 and t.get('bwd') is None and targets(objects, order, 'losses')['tanh'] == 3
     assert targets(objects, order, None)['tanh'] is None   # elsewhere, of two things one cannot know which is meant
+    order,objects = ['core.guards', 'modules', 'check.layer', 'losses'],{'core.guards.shapes': 1, 'modules.Linear': 2, 'check.layer.adapt': 3, 'losses.nll': 4}
+    t = targets(objects, order, 'modules')
+    assert [t.get(o) for o in ('shapes', 'guards.shapes', 'core.guards.shapes', 'backprop_nb.core.guards.shapes', 'Linear', 'adapt', 'nll')] == [1, 1, 1, 1, 2, None, None]
+    assert targets(objects, order, 'losses')['adapt'] == 3 and targets(objects, order, 'core.guards')['nll'] == 4   # a room may speak of all
 
 # The finished site
 

@@ -9,9 +9,16 @@ import pytest
 from conftest import missing
 
 root = Path(__file__).resolve().parent.parent
-names = sorted(p.stem for p in (root/'nbs').glob('[0-9]*.ipynb'))
-modules = list(dict.fromkeys(m[1] for n in names if (m := re.search(r'#\| default_exp (\w+)', (root/'nbs'/f'{n}.ipynb').read_text(encoding='utf-8')))))
+sys.path[:0] = [str(root/'docs'), str(root/'tools')]
+import chapters
+
+book = chapters.book(root/'nbs')                         # in the order of the site
+names = list(book)
+modules = [c.module for c in book.values() if c.module]
 pages = ['index', 'contents', *names, 'api/index', *(f'api/{o}' for o in modules)]
+some = ['index', 'contents', '01_foundations', 'check/index', 'core/guards', 'house', 'api/core.guards']   # one of each kind; the rest at night
+
+def by_night(names, few=some): return [o if o in few else pytest.param(o, marks=pytest.mark.nightly) for o in names]
 
 @pytest.fixture(scope='session')
 def site(tmp_path_factory):
@@ -72,7 +79,9 @@ def faults(page):
 def bytes_of(page): return page.evaluate('''() => [...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]
     .reduce((n, o) => n + o.decodedBodySize, 0)''')
 
-@pytest.mark.parametrize('name', pages)
+def test_there_is_one_of_each_kind(): assert set(some) <= set(pages), set(some) - set(pages)
+
+@pytest.mark.parametrize('name', by_night(pages))
 def test_opens(tab, base, name):
     wide,narrow = tab(),tab(390, 'dark', is_mobile=True, has_touch=True)
     for page in (wide, narrow) if base.startswith('http') else (narrow,):
@@ -82,18 +91,20 @@ def test_opens(tab, base, name):
     if base.startswith('http'): assert bytes_of(wide) <= 1_000_000, f'{name} weighs {bytes_of(wide):,} bytes'
 
 def words():
-    "{chapter: a word that no other chapter has in its prose}"
+    "{notebook: a word that no other one has in its prose}"
     prose = {}
     for n in names:
         cells = json.loads((root/'nbs'/f'{n}.ipynb').read_text(encoding='utf-8'))['cells']
         text = ' '.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown')
         text = re.sub(r'```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)', ' ', text, flags=re.S)
         prose[n] = set(re.findall(r'\b[a-z]{6,}\b', text))
-    return {n: sorted(w - set().union(*(o for k,o in prose.items() if k != n)), key=lambda o: (-len(o), o))[0] for n,w in prose.items()}
+    own = {n: sorted(w - set().union(*(o for k,o in prose.items() if k != n)), key=lambda o: (-len(o), o)) for n,w in prose.items()}
+    return {n: o[0] for n,o in own.items() if o}
 
 def test_search_finds_a_word_of_each_chapter(tab, base):
-    page = tab()
-    for name,word in words().items():
+    page,own = tab(),words()
+    assert all(n in own for n in names if book[n].number)
+    for name,word in own.items():
         page.goto(f'{base}/search.html?q={word}')
         page.wait_for_selector(f'#search-results a[href*="{name}.html"]', timeout=10_000)
 
@@ -130,29 +141,47 @@ def test_figures_suit_the_theme(tab, served, theme):
         assert css == 'rgba(0, 0, 0, 0)', css
     ink = colours(page)[1]
     letters = page.evaluate('''() => [...document.querySelectorAll('.figure-svg g[style*=fill][transform], .figure-svg text')].map(o => getComputedStyle(o).fill)''')
-    assert letters and set(letters) == {ink}, set(letters)
+    assert ink in letters
+    accents = set(letters) - {ink}                      # neither dark nor light, so that they are seen on both
+    assert all(200 < brightness(o) < 560 for o in accents), accents
 
+@pytest.mark.nightly
 def test_previous_and_next(tab, base):
-    "From the first page to the last one by `Next` alone, through all chapters in order"
+    "From the first page to the last one by `Next` alone, through all chapters and rooms in order"
     page,seen = tab(),[]
     page.goto(f'{base}/index.html')
     while page.locator('a.next-page').count():
         with page.expect_navigation(): page.click('a.next-page')
-        seen.append(re.search(r'((?:api/)?\w+)\.html', page.url)[1])
+        seen.append(page.url.removeprefix(f'{base}/').removesuffix('.html'))
     assert seen == [o for o in pages if o != 'index']
     with page.expect_navigation(): page.click('a.prev-page')
     assert page.url.endswith(f'{pages[-2]}.html')
+
+def test_the_sidebar_has_the_house(tab, base):
+    "Four parts; from a page deep in the house to every other kind of page, and the style sheets are found from there, too"
+    page = tab()
+    page.goto(f'{base}/core/guards.html')
+    assert page.locator('.sidebar-tree .caption').all_inner_texts() == ['The book', 'The checker', 'How it is made', 'Reference']
+    links = page.locator('.sidebar-tree a').evaluate_all('a => a.map(o => o.href)')
+    assert [o.split('#')[0].removeprefix(f'{base}/').removesuffix('.html') or 'core/guards' for o in links] == [o for o in pages if o != 'index']
+    at = page.locator('.sidebar-tree li.current.toctree-l1 > a').inner_text()
+    assert at == book['core/index'].title and page.locator('.sidebar-tree li.current-page > a').inner_text() == book['core/guards'].title
+    for there in 'check/index', 'core/index', '01_foundations', 'index':
+        with page.expect_navigation():
+            if there == 'index': page.locator('a.sidebar-brand').first.click()
+            else: page.locator(f'.sidebar-tree a:has-text("{book[there].title}")').first.click()
+        assert page.url.removeprefix(f'{base}/').split('#')[0] == f'{there}.html' and not faults(page), page.url
 
 def test_a_name_leads_to_its_entry_and_back(tab, base):
     page = tab()
     page.goto(f'{base}/01_foundations.html')
     with page.expect_navigation(): page.locator('a.to-name', has_text='test_grad').first.click()
-    assert page.url.endswith('api/foundations.html#foundations.test_grad')
-    entry = page.locator('dl.py:has(> dt[id="foundations.test_grad"])')
+    assert page.url.endswith('api/core.compare.html#core.compare.test_grad')
+    entry = page.locator('dl.py:has(> dt[id="core.compare.test_grad"])')
     for part in 'the gradient to be checked', 'AssertionError', 'source': assert part in entry.inner_text()
     with page.expect_navigation(): entry.locator('p.where a').first.click()
     at = page.url.split('#')[1]
-    assert '01_foundations.html' in page.url
+    assert 'core/compare.html' in page.url
     shown = page.evaluate('id => { const o = document.getElementById(id); const c = (o.closest("p, section > *") || o); return (c.nextElementSibling || c).innerText }', at)
     assert 'def test_grad' in shown
 
@@ -186,11 +215,10 @@ def test_copy_buttons(tab, served):
     page.wait_for_timeout(200)
     assert page.evaluate('navigator.clipboard.readText()').strip() == cell.locator('pre').inner_text().strip()
 
-def test_colab_and_source(tab, served):
-    page = tab()
+def test_colab_and_source(site):
     for name in names:
-        page.goto(f'{served}/{name}.html')
-        colab,source = page.locator('p.launch a').evaluate_all('a => a.map(o => o.href)')
+        said = re.search(r'<p class="launch">(.*?)</p>', (site/f'{name}.html').read_text(encoding='utf-8'), re.S)[1]
+        colab,source = re.findall(r'href="([^"]+)"', said)
         assert colab.startswith('https://colab.research.google.com/github/') and colab.endswith(f'/nbs/{name}.ipynb')
         assert source.endswith(f'/blob/main/nbs/{name}.ipynb')
 
@@ -213,11 +241,12 @@ def test_the_stepper_works_within_the_page(tab, base):
     assert opened, 'there is no stepper on any page'
 
 @pytest.mark.parametrize('theme', ['light', 'dark'])
-def test_accessibility(tab, served, theme):
+@pytest.mark.parametrize('which', [pytest.param(some, id='some'), pytest.param([o for o in pages if o not in some], id='all', marks=pytest.mark.nightly)])
+def test_accessibility(tab, served, theme, which):
     try: from axe_playwright_python.sync_playwright import Axe
     except ImportError: missing('the Python package axe-playwright-python')
     page,found = tab(theme=theme),[]
-    for name in pages:
+    for name in which:
         page.goto(f'{served}/{name}.html')
         page.wait_for_load_state('load')
         page.evaluate("document.querySelectorAll('details').forEach(o => o.open = true)")

@@ -4,8 +4,8 @@
     python tools/readme.py --check    exit with 1 where they are not what would be written
 
 Cells marked `#| hide` are left out, of those marked `#| echo: false` only the output is kept. A picture is named after the
-`#| label: fig-...` of its cell. {git_url}, {repo} and {nbs} are filled in from settings.ini; links are absolute, so that they
-also work where the README is shown without the repository.
+`#| label: fig-...` of its cell. {git_url}, {repo} and {nbs} are filled in from settings.ini, and `07_training` and `core/guards`
+become links to these notebooks; links are absolute, so that they also work where the README is shown without the repository.
 """
 import json, re, sys
 from configparser import ConfigParser
@@ -22,6 +22,11 @@ def fill(src, names=names):
     "`src` with its {placeholders} filled in; the site does the same with other `names`"
     for k, v in names.items(): src = src.replace('{' + k + '}', v)
     return src
+
+def linked(src):
+    "`src` with links to the notebooks that it names in backticks, as the site has them"
+    def link(m): return f"[{m[0]}]({names['nbs']}/{m[1]}.ipynb)" if (root/cfg['nbs_path']/f'{m[1]}.ipynb').is_file() else m[0]
+    return re.sub(r'(?<![\[`])`(\d\d[a-z]?_\w+|\w+/\w+)`(?![`\]])', link, src)
 
 def directives(src):
     "Split the leading `#|` lines off `src`: ({name: value}, rest)"
@@ -41,7 +46,7 @@ def output(o):
 def parts(cell, pictures):
     "What `cell` leaves in the README; its pictures, by name, are added to `pictures`"
     src = ''.join(cell['source'])
-    if cell['cell_type'] == 'markdown': return [fill(src)]
+    if cell['cell_type'] == 'markdown': return [linked(fill(src))]
     options, code = directives(src)
     if 'hide' in options: return []
     found = [] if options.get('echo') == 'false' else [f'```python\n{code}\n```']
