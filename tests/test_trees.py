@@ -352,3 +352,29 @@ def test_check_layer_on_what_pytorch_learns():
             for p in self.own_parameters(): p.g = p.g/2
     report = check_layer(Halved(nn.Linear(5, 3)), torch.randn(7, 5))
     assert [r.what for r in report.wrong] == ['f.weight.g', 'f.bias.g'] and 'factor ½' in report.wrong[0].kinds
+
+def test_turns_of_different_threads_are_different_turns():
+    import threading
+    net, x, said = Sequential(Linear(torch.randn(5, 5), torch.zeros(5))), torch.randn(7, 5), []
+    def call():
+        try: net(x)
+        except Exception as e: said.append(str(e))
+    for _ in range(2):
+        t = threading.Thread(target=call)
+        t.start()
+        t.join()
+    net(x)
+    assert not said and net.backward(torch.ones(7, 5)) is x.g
+
+def test_a_layer_that_looks_at_itself_on_the_way_back():
+    "Checkpointing: bwd runs the forward again, and the outer call's memory is not lost"
+    class Again(Module):
+        def __init__(self): self.f = Linear(torch.randn(5, 5).double(), torch.zeros(5).double())
+        def forward(self, x):
+            with forward_only(): return self.f(x)
+        def bwd(self, out, x):
+            self.f(x)
+            x.g = self.f.backward(out.g)
+    net, x, g = Again(), torch.randn(7, 5).double(), torch.randn(7, 5).double()
+    net(x)
+    assert rel_err(net.backward(g), g @ net.f.w.T) < 1e-12 and rel_err(net.f.w.g, x.T @ g) < 1e-12
