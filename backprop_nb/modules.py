@@ -81,7 +81,7 @@ def backward(self:Module,
     if m is None: _refuse_backward(self)
     if g is None: g = getattr(m.out, 'g', None)
     if g is None and not m.out.ndim: g = torch.ones_like(m.out)   # the end of a chain
-    if getattr(g, 'shape', None) != m.out.shape or g.dtype != m.out.dtype: _refuse_g(self, g)
+    if getattr(g, 'shape', None) != m.out.shape: _refuse_g(self, g)
     own = self.own_parameters()
     _refuse_turn(self, m, own)
     before = [p.__dict__.pop('g', None) for p in own]
@@ -125,9 +125,9 @@ def _refuse_g(self, g):
         raise ValueError(f'{name}.backward needs out.g {tuple(out.shape)}, the gradient of the loss '
                          'with respect to its output: hand it over, or run the backward of what '
                          'uses the output first')
-    got = f'{tuple(g.shape)}, {g.dtype}' if isinstance(g, torch.Tensor) else type(g).__name__
-    raise ValueError(f'{name}.backward needs a gradient like the output, '
-                     f'{tuple(out.shape)}, {out.dtype}, got {got}')
+    got = tuple(g.shape) if isinstance(g, torch.Tensor) else type(g).__name__
+    raise ValueError(f'{name}.backward needs a gradient of the shape of the output, '
+                     f'{tuple(out.shape)}, got {got}')
 
 def _refuse_turn(self, m, own):
     "Refuse a memory of another call, and a tensor that is a parameter here and an argument there"
