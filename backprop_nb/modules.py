@@ -111,8 +111,8 @@ def _refuse_call(self, args):
                          'pass x and x.view_as(x), and add up their gradients')
 
 def _refuse_out(self, out):
-    raise TypeError(f'{type(self).__name__}.forward returns {type(out).__name__}, and should return '
-                    'a tensor')
+    raise TypeError(f'{type(self).__name__}.forward returns {type(out).__name__}, and should '
+                    'return a tensor')
 
 def _refuse_backward(self):
     raise RuntimeError(f'{type(self).__name__}.backward needs a call of the layer first: there was '
@@ -134,13 +134,14 @@ def _refuse_turn(self, m, own):
     now = _now.__dict__
     if now['of'] is None: now['of'] = m.turn
     if m.turn not in (now['of'], now['number'], 0):
-        raise RuntimeError(f'{self} was called again, by somebody else, before this backward, and '
-                           'remembers that call: give each network layers of its own')
+        raise RuntimeError(f'{self} was called again, by somebody else, before this backward, '
+                           'and remembers that call: give each network layers of its own')
     args,passed = [id(a) for a in m.args],now['passed']
     passed.update(args)
     if not now['done'].isdisjoint(args) or own and not passed.isdisjoint(map(id, own)):
-        raise RuntimeError(f'{self}: a parameter is also handed over as an argument, and its two '
-                           'gradients would overwrite one another: let a layer hold it for each use')
+        raise RuntimeError(f'{self}: a parameter is also handed over as an argument, and its '
+                           'two gradients would overwrite one another: let a layer hold it for '
+                           'each use')
 
 # %% ../nbs/02_modules.ipynb #5d3a251d
 def _rows(t): return t if t.ndim == 2 else t.reshape(-1, t.shape[-1])   # all rows, below each other
@@ -232,8 +233,8 @@ class Residual(Module):
 def __setattr__(self:Module, name, value):
     if (_now.inside or _now.plain) and name not in ('saved', *self.buffer_names) and \
             any(isinstance(o, torch.Tensor) for _,o in found_in(value)):
-        raise RuntimeError(f'{type(self).__name__} sets self.{name}, a tensor, during a call, where '
-                           'no parameter is made: what bwd needs goes into self.saved')
+        raise RuntimeError(f'{type(self).__name__} sets self.{name}, a tensor, during a call, '
+                           'where no parameter is made: what bwd needs goes into self.saved')
     _refuse_name(self, name, value)
     object.__setattr__(self, name, value)
 
@@ -249,12 +250,12 @@ def _refuse_name(self, name, value):
                              'take another')
     if name in self.not_members: return
     if isinstance(value, torch.nn.Module):
-        raise TypeError(f'{type(self).__name__}.{name} is an nn.Module, whose parameters would not be '
-                        'found: wrap it in an AutogradLayer')
-    odd = isinstance(value, Collection) and not isinstance(value, (str, bytes, list, tuple, dict))
-    if odd and not hasattr(value, 'dtype') and any(isinstance(o, (torch.Tensor, Module)) for o in value):
-        raise TypeError(f'{type(self).__name__}.{name} is a {type(value).__name__}, in which nothing '
-                        'is found: use a list, a tuple or a dict')
+        raise TypeError(f'{type(self).__name__}.{name} is an nn.Module, whose parameters would '
+                        'not be found: wrap it in an AutogradLayer')
+    if isinstance(value, (str, bytes, list, tuple, dict)) or hasattr(value, 'dtype'): return
+    if isinstance(value, Collection) and any(isinstance(o, (torch.Tensor, Module)) for o in value):
+        raise TypeError(f'{type(self).__name__}.{name} is a {type(value).__name__}, in which '
+                        'nothing is found: use a list, a tuple or a dict')
 
 @patch
 def __getstate__(self:Module):
@@ -358,7 +359,8 @@ examples.update({
     Linear:     lambda n,d,k,r: (Linear(r(d,k), r(k)), r(n,d)),
     ReLU:       lambda n,d,k,r: (ReLU(), r(n,d)),
     MSE:        lambda n,d,k,r: (MSE(), r(n,1), r(n)),
-    Sequential: lambda n,d,k,r: (Sequential(Linear(r(d,k), r(k)), ReLU(), Linear(r(k,d), r(d))), r(n,d)),
+    Sequential: lambda n,d,k,r: (Sequential(Linear(r(d,k), r(k)), ReLU(), Linear(r(k,d), r(d))),
+                                 r(n,d)),
     Residual:   lambda n,d,k,r: (Residual(Linear(r(d,d), r(d)), ReLU()), r(n,d)),
     Model:      lambda n,d,k,r: (Model(r(d,k), r(k), r(k,1), r(1)), r(n,d), r(n)),
 })

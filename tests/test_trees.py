@@ -4,12 +4,13 @@ It has a residual block inside a residual block, dropout inside of both, two bra
 uses; its input is a batch of sentences, (n,t,d). Nothing here relies on the layers' own forwards being right: the oracle is a module
 made of PyTorch's layers.
 """
-import copy
+import copy, pickle
 import pytest, torch
 from torch import nn
 from torch.func import functional_call
 from backprop_nb.classifier import Dropout
 from backprop_nb.core.compare import rel_err
+from backprop_nb.core.guards import refusal
 from backprop_nb.modules import Linear, Module, ReLU, Residual, Sequential, forward_only, hooked, load_weights, save_weights
 from backprop_nb.nn_module import AutogradLayer, Bridge, TorchResidual, as_module, from_torch, to_torch, to_torch_rules
 
@@ -378,3 +379,93 @@ def test_a_layer_that_looks_at_itself_on_the_way_back():
     net, x, g = Again(), torch.randn(7, 5).double(), torch.randn(7, 5).double()
     net(x)
     assert rel_err(net.backward(g), g @ net.f.w.T) < 1e-12 and rel_err(net.f.w.g, x.T @ g) < 1e-12
+
+
+def test_one_layer_in_two_networks_is_refused():
+    "The backward of the one would find what the call of the other has left"
+    e = Linear(r(5,5), r(5))
+    one, two = Sequential(e, ReLU()), Sequential(e, ReLU())
+    one(r(7,5))
+    two(r(7,5))
+    assert 'called again' in refusal(one.backward, r(7,5))
+
+class Matmul(Module):
+    def forward(self, x, w): return x@w
+    def bwd(self, out, x, w): x.g, w.g = out.g@w.T, x.T@out.g
+
+def test_a_parameter_that_is_an_argument_elsewhere_is_refused():
+    class Sibling(Module):
+        def __init__(self): self.l, self.mm = Linear(r(5,5), r(5)), Matmul()
+        def forward(self, x): return self.mm(self.l(x), self.l.w)
+        def bwd(self, out, x): x.g = self.l.backward(self.mm.backward(out.g))
+    net = Sibling()
+    net(r(7,5))
+    assert 'as an argument' in refusal(net.backward, r(7,5))
+
+def test_who_holds_a_parameter_may_hand_it_over():
+    class Owner(Module):
+        def __init__(self): self.w, self.mm = r(5,5), Matmul()
+        def forward(self, x): return self.mm(x, self.w)
+        def bwd(self, out, x): x.g = self.mm.backward(out.g)
+    net, x, g = Owner(), r(7,5), r(7,5)
+    net(x)
+    assert rel_err(net.backward(g), g@net.w.T) < 1e-12 and rel_err(net.w.g, x.T@g) < 1e-12
+
+def test_a_parameter_that_is_returned_as_it_is():
+    class Says(Module):
+        def __init__(self): self.w = r(5)
+        def forward(self, x): return self.w
+        def bwd(self, out, x): self.w.g = out.g
+    net = Says()
+    net(r(7,5))
+    net.backward(torch.ones(5).double())
+    assert net.w.g.sum() == 5
+
+def test_what_a_failed_call_has_saved_is_gone():
+    class Fails(Module):
+        def forward(self, x):
+            if x.sum() > 0: self.saved = x
+            if x.sum() > 1: raise ValueError('no')
+            return x*1
+        def bwd(self, out, x): x.g = out.g*(1 if self.saved is None else 2)
+    net, x = Fails(), torch.ones(3)
+    refusal(net, x)
+    net(-x)
+    assert net.backward(x).sum() == 3
+    refusal(net, x)
+    net.forget()
+    assert net.saved is None
+
+def test_no_tensor_becomes_an_attribute_during_a_call():
+    class Mask(Module):
+        def forward(self, x): self.mask = x > 0; return x*self.mask
+    assert 'self.saved' in refusal(Mask(), r(3))
+    with forward_only(): assert 'self.saved' in refusal(Mask(), r(3))
+
+def test_a_scalar_is_the_end_of_a_chain():
+    class Total(Module):
+        def forward(self, x): return x.sum()
+        def bwd(self, out, x): x.g = out.g.expand_as(x)
+    net, x = Total(), torch.ones(3)
+    net(x)
+    assert net.backward().sum() == 3
+    net(x)
+    assert 'got float' in refusal(net.backward, 2.)
+
+@pytest.mark.parametrize('name,value,error,part', [
+    ('saved', ReLU(), AttributeError, 'needs itself'), ('forget', ReLU(), AttributeError, 'needs itself'),
+    ('f', nn.Linear(2, 2), TypeError, 'AutogradLayer'), ('f', {ReLU()}, TypeError, 'is a set')])
+def test_what_the_walk_would_not_find_is_refused(name, value, error, part):
+    with pytest.raises(error, match=part): setattr(ReLU(), name, value)
+
+def test_what_is_no_layer_is_refused():
+    class Pair(Module):
+        def forward(self, x): return x, x
+    assert 'keep the shape' in refusal(Residual(Linear(r(1,5), r(5))), r(7,1))
+    assert 'AutogradLayer' in refusal(Sequential, nn.Linear(2, 2)) and 'got list' in refusal(Sequential, [ReLU()])
+    assert 'returns tuple' in refusal(Pair(), r(3))
+
+def test_a_copy_leaves_the_last_call_behind():
+    net = Sequential(Linear(r(5,5), r(5)))
+    net(r(7,5))
+    for c in copy.deepcopy(net), pickle.loads(pickle.dumps(net)): assert c.memory is None and c(r(7,5)).shape == (7,5)

@@ -134,12 +134,12 @@ def _check_tie(net, first, path, name, ties):
     "Refuse a second name that was not announced, or that stands inside of the module of the first"
     around,was,_ = first
     if not around or f'{path}.'.startswith(f'{around}.'):
-        raise ValueError(f'{type(net).__name__}: {was} and {name} are the same parameter, the one used '
-                         'inside of the module that uses the other, and their gradients cannot be told '
-                         'apart: make a layer of each use')
+        raise ValueError(f'{type(net).__name__}: {was} and {name} are the same parameter, the one '
+                         'used inside of the module that uses the other, and their gradients '
+                         'cannot be told apart: make a layer of each use')
     if name not in ties:
-        raise ValueError(f'{type(net).__name__}: {was} and {name} are the same parameter; if that is '
-                         f'meant, say so: tied = ({name!r},). If not, give each layer its own')
+        raise ValueError(f'{type(net).__name__}: {was} and {name} are the same parameter; if that '
+                         f'is meant, say so: tied = ({name!r},). If not, give each layer its own')
 
 def _check_ties(net, ties, first):
     "Refuse a tie that is none, and tensors that overlap in memory"
@@ -208,7 +208,8 @@ def _outside(net):
 @patch
 def state_dict(self:Tree):
     "Parameters and declared buffers, by PyTorch's names, in its layout: {'0.weight': (k,d), ...}"
-    return {name: t.detach().T.contiguous() if flip else t.detach() for name,t,flip in _outside(self)}
+    return {name: t.detach().T.contiguous() if flip else t.detach()
+            for name,t,flip in _outside(self)}
 
 @patch
 def load_state_dict(self:Tree,
@@ -217,7 +218,8 @@ def load_state_dict(self:Tree,
     "Copy the tensors of `sd` into the parameters and buffers: all of them, or none"
     want = _outside(self)
     if diff := _differ(sd, want):
-        raise ValueError(f'these weights are for another network than this {type(self).__name__}: {diff}')
+        raise ValueError('these weights are for another network than this '
+                         f'{type(self).__name__}: {diff}')
     with torch.no_grad():
         for name,t,flip in want: t.copy_(sd[name].T if flip else sd[name])
 
