@@ -115,11 +115,8 @@ def _gradients(ctx, g):
     if tree.memory is None:
         raise RuntimeError(f'{tree} was called under forward_only, and remembers nothing')
     ends = (*tree.memory.args, *ps)
-    zeros = [p.new_zeros(()) for p in ps]
-    for p,zero in zip(ps, zeros): p.g = zero   # all that a turn that is running may add to
     tree.backward(g)
     grads = [getattr(o, 'g', None) for o in ends]
-    grads = [None if any(o is zero for zero in zeros) else o for o in grads]
     for need,end,o in zip(ctx.needs_input_grad[4:], ends, grads):
         if need and o is None:
             raise RuntimeError(f'{tree}: its bwd has left a gradient unset that is needed')
