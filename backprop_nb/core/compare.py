@@ -6,7 +6,7 @@
 __all__ = ['rtols', 'norm', 'rel_err', 'test_grad', 'format_value', 'format_index']
 
 # %% ../../nbs/core/compare.ipynb #e9f20e54
-import torch
+import math, torch
 from .guards import format_shape
 
 # %% ../../nbs/core/compare.ipynb #c7885eff
@@ -22,9 +22,10 @@ def norm(
 def rel_err(
     a, # a gradient
     b, # another, of the same shape
-): # between 0 and 1
+): # between 0 and 1; infinity where there is nan or infinity in one of them
     "||a-b|| / (||a||+||b||), in float64: 0 for equal, 1/3 for doubled, 1 for the wrong sign"
     size = norm(a) + norm(b)
+    if not math.isfinite(size): return math.inf   # which no bound allows; nan would pass `err > bound`
     return norm(a - b) / size if size > 0 else 0.
 
 # %% ../../nbs/core/compare.ipynb #ccc71124
