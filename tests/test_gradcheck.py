@@ -1,9 +1,8 @@
 """What the notebooks of the checker cannot test well: thousands of generated cases on correct layers without one false
-alarm; mistakes that were not in mind when the hypotheses were written; the command in a process of its own."""
-import subprocess, sys, textwrap
+alarm; mistakes that were not in mind when the hypotheses were written."""
 import pytest, torch
 from backprop_nb.check.layer import check_layer
-from backprop_nb.check.planted import Planted, planted
+from backprop_nb.check.planted import Planted, mistakes, plant, planted
 from backprop_nb.gradcheck import examples
 
 def correct(i, r, n, d, k):
@@ -26,6 +25,7 @@ scales = 1., 1., 1e-6, 1e6
 @pytest.mark.parametrize('part', [0, 1, 2, *(pytest.param(o, marks=pytest.mark.nightly) for o in range(3, 10))])
 def test_no_false_alarm(part):
     "2,000 cases, 600 of them by day: odd sizes, batches of one, 1x1 weights, four scales, float32 and float64, zeros and almost zeros"
+    right = 0
     for case in range(part*200, part*200 + 200):
         g = torch.Generator().manual_seed(case)
         def one(lo, hi): return int(torch.randint(lo, hi, (), generator=g))
@@ -39,18 +39,19 @@ def test_no_false_alarm(part):
             torch.manual_seed(case)
             layer, *ins = correct(case % kinds, r, n, d, k)
             report = check_layer(layer, *ins)
-        assert report.ok, f'case {case}, scale {scale}, {dtype}:\n{report}'
+        assert not report.wrong, f'case {case}, scale {scale}, {dtype}:\n{report}'
+        right += report.ok
+    assert right >= 190   # the others have a gradient that is zero everywhere, as that of a softmax over one number
 
-from heldout import layers, rows   # noqa: E402  the second table: see there
+from heldout import tables   # noqa: E402  mistakes in other layers: see there
 
-def test_second_table():
+# for each table the least share of names that must be right; what is not is unclear
+@pytest.mark.parametrize('which,least', dict(second=.95, order=.95, apart=.9, fresh=.8).items())
+def test_second_table(which, least):
     "Mistakes in other layers: all caught, most named, none named wrongly"
-    count = dict(right=0, unclear=0, wrong=[], missed=[])
-    for layer, value, accepted, rule in rows():
-        spec = layers[layer]
-        g = torch.Generator().manual_seed(0)
-        def r(*shape): return torch.randn(shape, generator=g, dtype=torch.float64)
-        found = check_layer(Planted(spec, r, **{value: rule}), *[r(*s) for s in spec['ins'].values()]).wrong
+    count, (layers, text) = dict(right=0, unclear=0, wrong=[], missed=[]), tables[which]
+    for layer, value, accepted, rule in mistakes(text):
+        found = check_layer(*plant(layers[layer], 0, **{value: rule})).wrong
         row = next((o for o in found if o.what == f'{value}.g'), None)
         if row is None: count['missed'].append((layer, value, rule))
         elif 'unclear' in row.kinds: count['unclear'] += 1
@@ -58,37 +59,4 @@ def test_second_table():
         else: count['wrong'].append((layer, value, rule, row.says))
     print(count)
     assert not count['missed'] and not count['wrong'], count
-    assert count['right'] >= .9*len(list(rows())), count
-
-def command(*args):
-    res = subprocess.run([sys.executable, '-c', 'import sys; from backprop_nb.commands.check_layer import main; sys.exit(main())', *args],
-                         capture_output=True, text=True)
-    assert 'Traceback' not in res.stderr + res.stdout, res.stderr
-    return res.returncode, res.stdout
-
-def test_command(tmp_path):
-    f = tmp_path/'mine.py'
-    f.write_text(textwrap.dedent('''
-        import torch
-        class Cube:
-            def forward(self, x): return x**3
-            def backward(self, g): return 3*self.x**2*g
-            def __call__(self, x):
-                self.x = x
-                return self.forward(x)
-        class Wrong(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx, x): ctx.save_for_backward(x); return x**3
-            @staticmethod
-            def backward(ctx, g): return ctx.saved_tensors[0]**2*g
-        def example(): return Cube(), torch.randn(4, 3)
-        def broken(): raise ValueError('no')
-        '''))
-    assert command(f'{f}:example')[0] == 0
-    assert command(f'{f}:Cube', '--shapes', '4,3')[0] == 0
-    status, said = command(f'{f}:Wrong', '--shapes', '4,3')
-    assert status == 1 and 'factor of' in said and '0.3333' in said
-    for bad in (f'{f}:broken',), (f'{f}:Nope',), (f'{f}:Wrong',), ('nofile.py:x',), (f'{f}:Wrong', '--shapes', 'x'):
-        status, said = command(*bad)
-        assert status == 2 and len(said.strip().splitlines()) == 1, said
-    assert command('--help')[0] == 0
+    assert count['right'] >= least*len(list(mistakes(text))), count

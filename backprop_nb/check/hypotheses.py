@@ -11,7 +11,8 @@ from ..core.compare import format_index, rel_err
 from ..core.guards import format_shape
 from .adapters import is_float
 from .diagnosis import diagnose, hypotheses, hypothesis, name_factor, near
-import backprop_nb.check.inside, backprop_nb.check.outside   # which add theirs to the list
+import backprop_nb.check.conditions, backprop_nb.check.inside   # which add theirs to the list
+import backprop_nb.check.order, backprop_nb.check.outside
 
 # %% ../../nbs/check/hypotheses.ipynb #a4b7ee0f
 @hypothesis(10, example='linear w | not written |', near_miss='linear w | 0*w')
@@ -107,4 +108,11 @@ def hypothesis_simple(c):
     if not any(r.got.any() for r in c.runs): yield diagnose('zero', 'zero everywhere')
     fs = c.factors(lambda r: r.want)
     d = fs and name_factor(fs, c.runs, 'it')
-    if d: yield d
+    if not d: return
+    if 'factor ½' in d.kinds and _squares(c): d.advice = 'Is the 2 of a square missing?'
+    yield d
+
+def _squares(c):
+    "Is something squared in the forward pass?"
+    return any(op.name in ('pow', 'square') or op.name=='mul' and op.args[0] is op.args[1]
+               for op in c.trace(c.runs[0]).ops.values())

@@ -47,7 +47,8 @@ class Planted(Module):
         for k,shape in spec.get('params', {}).items(): setattr(self, k, r(*shape))
     def names(self, args, **more):
         "What the names in the formulas mean, for these arguments"
-        res = _Names(zip(self.input_names, args), n=len(args[0]), before=self.past.before, **more)
+        res = _Names(zip(self.input_names, args), n=len(args[0]), before=self.past.before,
+                     **dict(g=None) | more)   # on the way forward there is no g yet
         res.update({k: getattr(self, k) for k in self.spec.get('params', {})})
         for k,v in self.spec.get('let', {}).items(): res[k] = eval(v, res)
         return res
@@ -70,7 +71,8 @@ def plant(
     def r(*shape): return torch.randn(*shape, generator=g, dtype=torch.float64)
     spec = planted[layer] if isinstance(layer, str) else layer
     res = Planted(spec, r, **wrong)
-    return res,*[r(*shape) for shape in spec['ins'].values()]
+    return res,*[torch.randint(spec['ints'][k], shape, generator=g) if k in spec.get('ints', ())
+                 else r(*shape) for k,shape in spec['ins'].items()]
 
 # %% ../../nbs/check/planted.ipynb #d11780c6
 def mistakes(text):
