@@ -97,6 +97,7 @@ def tryout(self:OwnBackward, binding, odd, n):
         if not alone or way.written or binding.has_cot: res.append(((*key, False), way))
         if alone: res.append(((*key, True), way.multiplied()))
     res.sort(key=lambda t: t[0])
+    if not res: return []
     best = res[0][1].share   # of two shares that fit as well the first, or mistakes would pass
     return [t for t in res if not plans or t[1].share==best][:3]
 
@@ -323,6 +324,9 @@ def adapt(
         layer = layer.__self__
     if _is_function(layer): return AutogradFunction(layer, **more)
     if isinstance(layer, type): layer = _made(layer)
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise Problem('a scripted module cannot be taken apart: hand over the module that it was '
+                      'made from')
     if isinstance(layer, nn.Module): layer = _warmed(layer, inputs)
     layer = _with_context(layer, len(more['inputs']))
     if isinstance(layer, dict) and {'forward','backward'} <= set(layer):

@@ -32,7 +32,8 @@ def is_float(v):
 
 def is_array(v):
     "Is v a tensor, or a NumPy array of numbers?"
-    return torch.is_tensor(v) or isinstance(v, np.ndarray) and v.dtype.kind in 'fiubc'
+    if torch.is_tensor(v): return v.layout==torch.strided
+    return isinstance(v, np.ndarray) and v.dtype.kind in 'fiubc'
 
 def floats(v):
     "Is v a tensor or an array of floating-point numbers?"
@@ -243,11 +244,15 @@ def callable(self:Copier, o):
     world = o.__globals__
     if id(world) not in self.memo: self.keep(world, dict(world))
     world = self.memo[id(world)][1]
+    fresh = [c for c in o.__closure__ or () if id(c) not in self.memo]
+    for c in fresh: self.keep(c, types.CellType())   # filled below: a function may name itself
     cells = o.__closure__ and tuple(map(self, o.__closure__))
     new = types.FunctionType(o.__code__, world, o.__name__, o.__defaults__, cells)
     new.__kwdefaults__ = o.__kwdefaults__
     new.__dict__.update(o.__dict__)
     self.keep(o, new)
+    for c in fresh:
+        for *_,v in inside(c): self(c).cell_contents = self(v)
     new.__defaults__ = o.__defaults__ and tuple(map(self, o.__defaults__))
     for k,v in _global_things(o): world[k] = self(v)
     return new

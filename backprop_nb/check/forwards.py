@@ -341,7 +341,9 @@ def say(self:LayerAdapter, note):
     if note not in self.notes: self.notes.append(note)
 
 @property
-def slots(self): return [[(p.holder, p.key) for p in ps] for ps in self.places]
+def slots(self):
+    "Where each parameter and each piece of state sits: (holder, key) pairs"
+    return [[(p.holder, p.key) for p in ps] for ps in self.places]
 LayerAdapter.slots = slots
 
 @patch
@@ -350,9 +352,12 @@ def take(self:LayerAdapter, k):
     self.k = k
 
 # %% ../../nbs/check/forwards.ipynb #c59e8e4a
-def is_new_style(cls): return cls.setup_context is not torch.autograd.Function.setup_context
+def is_new_style(cls):
+    "Is this Function written with setup_context?"
+    return cls.setup_context is not torch.autograd.Function.setup_context
 
 def plain_call(cls, *args):
+    "The forward pass of a Function without its backward pass"
     return cls.forward(*args) if is_new_style(cls) else cls.forward(NullCtx(), *args)
 
 @contextmanager
@@ -412,7 +417,9 @@ def _is_numpy(res): return any(isinstance(l, (np.ndarray,np.generic)) for _,l in
 def no_forward(self:LayerAdapter, e, c): "What to do where the forward pass raises e"
 
 @property
-def numpy(self): return 'numpy' in self.kinds or 'float' in self.kinds
+def numpy(self):
+    "Does the layer compute with NumPy, or with plain numbers?"
+    return 'numpy' in self.kinds or 'float' in self.kinds
 LayerAdapter.numpy = numpy
 
 # %% ../../nbs/check/forwards.ipynb #b28673a5
@@ -454,6 +461,7 @@ def sort_out(self:LayerAdapter, before, after, last, fed):
     return made
 
 def equal_arrays(a, b):
+    "Are two tensors or arrays the same, number by number?"
     a,b = torch.as_tensor(a).detach(),torch.as_tensor(b).detach()
     return a.shape==b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
 

@@ -137,7 +137,7 @@ def run(self:OwnBackward, values, cot):
     way,held = self.ways[self.k],list(values)
     for i in range(self.n_in, len(held)):   # what PyTorch learns stays a Parameter
         if self.torch_made[i] and not isinstance(held[i], nn.Parameter):
-            held[i] = nn.Parameter(held[i], held[i].requires_grad)
+            held[i] = nn.Parameter(held[i], self.need[i])
     self.place(held)
     with self.quiet(values, self.stateful), torch.no_grad():
         out,got,before = self.both(way, held, cot)

@@ -38,6 +38,7 @@ def plain(s):
 
 # and where a loss, or a whole network, gives them none
 _short = 'y t d yt ytrue gt groundtruth truth true'
+# names of inputs that are targets, in plain form
 target_names = {plain(o) for o in data_names} | set(_short.split())
 
 # %% ../../nbs/check/styles.ipynb #456df725
@@ -58,7 +59,10 @@ def gradient_names(
         res |= {k + a for a in _after}
     return {plain(o) for o in res}
 
-cache_like,rate_like = _cache,_rate
+# names like that of a cache
+cache_like = _cache
+# names like that of a learning rate
+rate_like = _rate
 _before = 'd grad g gradient gradof delta nabla partial dl dld del dlossd'.split()
 _after = 'grad g gradient delta diff bar derivative'.split()
 _bags = set(map(plain, 'grads gradients dparams derivatives gradparams paramsgrad g deltas dw nablas '
@@ -106,7 +110,9 @@ def meanings(self:Scene, p):
     if self.rest and k in self.rest: add(0, 'cache', self.rest.index(k))
     if given: return self.with_default(p, res)
     if i is None and j is None: self.unknown(k, add)
-    else: add(5, 'cot')
+    else:
+        add(5, 'cot')
+        if self.rest is not None and i is not None and self.ins[i] != k: add(.5, 'cache', None)
     return sorted(res, key=lambda o: o[0])
 
 @patch
@@ -124,7 +130,9 @@ def unknown(self:Scene, k, add):
 def with_default(self:Scene, p, res):
     "What an argument may be that need not be given"
     k,one = p.name,p.default is None or is_number(p.default) and p.default==1
-    if _rate.fullmatch(k) and p.default is not None: return [(0,('rate',))]
+    if _rate.fullmatch(k) and p.default is not None:   # `alpha` may be a slope as well as a step
+        if re.fullmatch(r'lr|l_?rate|learn(ing)?_?rate', k): return [(0,('rate',)),(1,None)]
+        return [(0,None),(3,('rate',))]
     if res: return [*res, (1,None)]
     if one and (_cot.fullmatch(k) or _cot2.fullmatch(k)) and not _no_cot.fullmatch(k):
         return [(0,('cot',)),(1,None)]
