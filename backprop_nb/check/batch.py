@@ -9,6 +9,7 @@ __all__ = ['Batch', 'find_batch']
 import torch
 from fastcore.basics import patch
 from ..core.compare import rel_err
+from .adapters import Problem
 from .points import is_constant
 
 # %% ../../nbs/check/batch.ipynb #ba7c4006
@@ -32,6 +33,8 @@ def find_batch(check, axis=None):
             return out if out.isfinite().all() else None
         except Exception: return None
     whole,guess = run(check.values),None
+    if axis is not None and not any(-v.ndim <= axis < v.ndim for v in ins.values()):
+        raise Problem(f'no input has an axis {axis}, which batch= names')
     for a in (0,1) if axis is None else (axis,):
         long = {i: v.shape[a] for i,v in ins.items() if -v.ndim <= a < v.ndim and v.shape[a] > 1}
         if not long: continue
@@ -47,6 +50,7 @@ def find_batch(check, axis=None):
             if a==0 and guess is None: guess = b
     return guess
 
+# %% ../../nbs/check/batch.ipynb #ba7c400f
 def _by_rows(run, b, values, whole, out):
     "Is out the whole without its last row, along some axis, and is it alike without the first?"
     last = run([v.narrow(b.axis, 1, b.n - 1) if i in b.ids else v for i,v in enumerate(values)])

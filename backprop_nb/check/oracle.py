@@ -10,6 +10,7 @@ __all__ = ['Oracle', 'find_tie', 'Directions', 'Run', 'same_values', 'run_again'
 import math, torch
 from fastcore.basics import patch
 from time import perf_counter
+from ..core.compare import rel_err
 from ..core.guards import format_shape
 from .adapters import *
 from .differences import *
@@ -48,6 +49,7 @@ def kept(self:Oracle, key, values, make):
         self.memory[key] = res,values   # which keeps the ids alive
     return res
 
+# %% ../../nbs/check/oracle.ipynb #3f14121a
 @patch
 def noise(self:Oracle, values):
     "The rounding error of each number in the output, near these values"
@@ -131,6 +133,7 @@ def _dot(V, g):
     "The product of each V[i] with g, in float64"
     return V.reshape(len(V), -1).double() @ g.flatten().double()
 
+# %% ../../nbs/check/oracle.ipynb #ffebd5be
 def _agree(a, w, e):
     "Which numbers of a are those of w, up to the error e; where w is nan anything goes"
     return ((a - w).abs() <= 1e-5*a.abs() + 10*e) | w.isnan()
@@ -149,10 +152,11 @@ def beside(self:Oracle, i, values, cot, auto, raised=None):
         return True
     self.auto[i],self.how[i] = True,'autograd; differences along the value itself alone'
 
+# %% ../../nbs/check/oracle.ipynb #8c5a1239
 def find_tie(x):
     "Numbers in x that depend on each other: (words, directions that keep that, gradients without it)"
     if not is_float(x) or x.ndim < 2: return None
-    if 1 < x.shape[-2]==x.shape[-1] and torch.equal(x, x.mT):
+    if 1 < x.shape[-2]==x.shape[-1] and rel_err(x, x.mT) < 1e-5:   # but for rounding
         return 'symmetric',lambda v: v + v.mT,lambda g: (g + g.mT)/2
     if x.shape[-1] < 2: return None
     if (x <= 0).all() and x.logsumexp(-1).abs().max() < 1e-5:
@@ -174,6 +178,7 @@ def along_tie(self:Oracle, i, values, cot, auto):
         self.kinks[i],self.seen[i] = torch.zeros_like(self.kinks[i]),torch.ones_like(self.seen[i])
         self.how[i] = f'autograd, and differences in 8 {tie[0]} directions, as the value is'
 
+# %% ../../nbs/check/oracle.ipynb #8c5a123e
 @patch
 def across(self:Oracle, i, x, g):
     "The gradient g of value i at x, without what no direction can see that keeps its tie"
@@ -216,6 +221,7 @@ class Directions:
         c = cot.flatten()*self.good.flatten()
         return _dot(self.D[self.ok].nan_to_num(), c),_dot(self.E[self.ok].nan_to_num(), c.abs())
 
+# %% ../../nbs/check/oracle.ipynb #5c0ffeea
 def _seeded(seed): return torch.Generator().manual_seed(seed)
 
 # %% ../../nbs/check/oracle.ipynb #5c0ffee3
@@ -239,6 +245,7 @@ def by_directions(self:Oracle, i, values, cot, auto):
         self.seen[i] = d.seen
         if auto is not None: self.along_tie(i, values, cot, auto)
 
+# %% ../../nbs/check/oracle.ipynb #5c0ffeeb
 @patch
 def holds(self:Oracle, i, values, cot):
     "Is autograd right at other values, too, as far as two directions tell?"
@@ -260,6 +267,12 @@ def holds(self:Oracle, i, values, cot):
 def rtol(self:Oracle, i):
     "The relative error up to which a number in the gradient of value i is right"
     return (1e-9 if self.auto[i] else 1e-6)*(1e5 if self.coarse else 1)
+
+@patch
+def digits(self:Oracle, i):
+    "To how many digits a gradient of value i is compared"
+    if self.auto[i]: return 4 if self.coarse else 9
+    return 2 if self.coarse else 6
 
 @patch
 def vjp(self:Oracle, values, cot, i):

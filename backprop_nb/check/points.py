@@ -7,6 +7,7 @@ __all__ = ['redraw', 'is_constant', 'hides_transpose', 'move_constant', 'graded_
 
 # %% ../../nbs/check/points.ipynb #90b10a03
 import torch
+from ..core.compare import rel_err
 from .adapters import is_float
 from .differences import rms
 
@@ -19,7 +20,7 @@ def redraw(
 ): # a tensor like v
     "Other numbers of the same kind: positive, between 0 and 1, rows of sum 1, symmetric, or any"
     n = torch.randn(v.shape, generator=g, dtype=v.dtype).to(v.device)
-    if v.ndim==2 and 1 < len(v)==v.shape[1] and torch.equal(v, v.T) and size is None:
+    if v.ndim==2 and 1 < len(v)==v.shape[1] and rel_err(v, v.T) < 1e-5 and size is None:
         m = torch.eye(len(v)).to(v) + .3*n
         return m @ v @ m.T
     if v.ndim and v.shape[-1] > 1 and (v <= 0).all() and v.logsumexp(-1).abs().max() < 1e-6:
@@ -40,7 +41,7 @@ def is_constant(v):
 
 def hides_transpose(v):
     "Is it a square matrix that equals its transpose?"
-    return is_float(v) and v.ndim==2 and 1 < len(v)==v.shape[1] and torch.equal(v, v.T)
+    return is_float(v) and v.ndim==2 and 1 < len(v)==v.shape[1] and rel_err(v, v.T) < 1e-5
 
 def move_constant(v, g):
     "Numbers near those of v, no two of them equal"

@@ -11,8 +11,8 @@ from collections import namedtuple
 from fastcore.basics import patch
 
 # %% ../../nbs/check/report.ipynb #6b144232
-class Coverage(namedtuple('Coverage', 'compared of points how', defaults=(1, ''))):
-    "How many elements of a gradient were compared, of how many, at how many points, against what"
+class Coverage(namedtuple('Coverage', 'compared of points how digits', defaults=(1, '', None))):
+    "How many elements of a gradient were compared, of how many; at how many points, against what, to how many digits"
     __slots__ = ()
     def __add__(self, other):
         "The elements of two gradients together"
@@ -108,7 +108,7 @@ def raise_(self:Report):
 def head(self:Report):
     "The first line"
     v,none = self.verdict,[r.what for r in self.unchecked if r.is_grad]
-    if v=='WRONG': v += f' in {len(self.wrong)} of {len(self.rows) - len(self.unchecked)} points'
+    if v=='WRONG': v += f' in {len(self.wrong)} of {len(self.rows) - len(self.unchecked)} rows'
     elif v=='right':
         if self.coverage: v += f', in {sum(self.coverage.values(), Coverage(0, 0))}'
         if none: v += f"; not checked: {', '.join(none)}"
@@ -164,7 +164,7 @@ def to_dict(self:Report):
     "The report as plain data, fit for `json.dumps`"
     def number(v): return float(v) if v is not None and math.isfinite(v) else None
     def row(r):
-        c = r.coverage and {k: str(v) if k=='how' else int(v)
+        c = r.coverage and {k: v if k in ('how','digits') else int(v)
                             for k,v in r.coverage._asdict().items()}
         return dict(what=r.what, verdict=r.verdict, ok=r.ok, says=r.says, advice=r.advice,
                     err=number(r.err), kinds=[str(k) for k in r.kinds], coverage=c)
