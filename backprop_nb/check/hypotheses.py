@@ -48,6 +48,8 @@ def hypothesis_finite(c):
             near_miss='linear w | x.T@g + 1e-4*w')
 def hypothesis_precision(c):
     "It is right up to the precision of a smaller dtype"
+    off = [((r.got - r.want).abs() > .5*r.want.abs())[r.want.isfinite()] for r in c.runs]
+    if max(o.double().mean() for o in off) > .1: return   # small numbers, and wrong
     worst = max(rel_err(r.got, r.want) for r in c.runs)
     for dt,bound in (torch.float32,2e-5),(torch.bfloat16,5e-3),(torch.float16,2e-3):
         if worst < bound and all(torch.equal(r.got.to(dt).double(), r.got.double())

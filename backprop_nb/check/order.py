@@ -121,7 +121,7 @@ def _chain(t, k):
     while True:
         a = t.ops[ids[0]].args[0]
         before = [i for i,op in t.ops.items() if op.out is a and op.name in moving and op.js==[0]]
-        if not before: return ids
+        if not before or before[0] in ids: return ids   # what moves nothing returns its argument
         ids.insert(0, before[0])
 
 def _redo(t, ids, h):

@@ -92,6 +92,7 @@ def facts(
 ):
     "What is known of a wrong gradient that has no name: a list of sentences"
     runs = [r for r in case.runs if not close(r).all()]
+    runs = [r for r in runs if r.got.shape==case.runs[0].got.shape] or runs   # whose places are the user's
     r = max(runs, key=lambda r: (~close(r)).float().mean())
     res = [which(~close(r))]
     for ask in _where_wrong,_whole:
