@@ -75,6 +75,7 @@ def scope_of(
     return res
 
 # %% ../../nbs/check/edits.ipynb #71a20560
+# what an operand may have been meant to be
 forms = '{}**2','(1 - {})','(1 - {}**2)','(1/{})','{}*(1 - {})','({} > 0)','(1/{}**2)'
 
 def _form(f, n): return f.replace('{}', n)

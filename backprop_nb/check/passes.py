@@ -133,6 +133,7 @@ def world(self:Passes, leaf):
 # %% ../../nbs/check/passes.ipynb #f61cfc2b
 _cots = re.compile(r'g|gy|dy|dz|ct|cot|cotangent|v|d|delta|upstream|dl|dvalues|d_?out|d_?output|'
                    r'g_?out|d_?loss|out_?bar|dL_?d?.*|grad.*|.*_grad|.*cot')
+_caches = re.compile(r'.*cache.*|saved?|tape|ctx|context|res\w*|mem\w*|stored?|aux|state|kept|s|c')
 
 @patch
 def by_name(self:Passes, p, floats, used):
@@ -178,6 +179,10 @@ def fill(self:Passes, floats, used, others):
     loose = [a for a,(_,how) in enumerate(self.args) if how is None]
     for a in list(loose):
         if not used and floats and _cots.fullmatch(self.args[a][0].name): cot(a); loose.remove(a)
+    if not used and floats and len(loose) > 1 and others:   # the first that is not called a cache
+        a = next((a for a in loose if not _caches.fullmatch(self.args[a][0].name)), loose[0])
+        cot(a)
+        loose.remove(a)
     for a in list(loose):
         if others: self.args[a] = self.args[a][0],('ret', others.pop(0)); loose.remove(a)
     for a in loose:
