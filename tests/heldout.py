@@ -144,7 +144,7 @@ attn q | factor 2 | (a*(g@v.T-((g@v.T)*a).sum(-1,keepdim=True)))@k
 attn q | overwritten, derivative | (a*(g@v.T))@k/2
 attn k | transposed | (a*(g@v.T-((g@v.T)*a).sum(-1,keepdim=True)))@q/2
 attn v | transposed | a@g
-attn v | another gradient, overwritten, derivative missing, factor missing | g
+attn v | shape, another gradient, overwritten, derivative missing, factor missing | g
 attn v | rows, columns | cat([a[:,1:].T@g,g[:1]*0])
 sigmoid x | scale varies | g*out*(1-out)/(g*out*(1-out)).norm()
 scale a | clipped | (g*x).sum(0).clamp(-1,1)

@@ -59,7 +59,8 @@ def test_command(tmp_path, capsys, monkeypatch, name, text, args, status, words)
     path.write_text(text)
     try: got = main([o.format(path) for o in args])
     except SystemExit as e: pytest.fail(f'the file has ended the command, with {e.code!r}')
-    said = capsys.readouterr().out
+    said = capsys.readouterr()
+    said = said.out or said.err   # a refusal of the call goes to stderr
     assert got in (status if isinstance(status, tuple) else [status]), said
     if words is not None:
         assert len(said.strip().splitlines()) == 1 and all(o in said for o in words) and 'has no \n' not in said, said

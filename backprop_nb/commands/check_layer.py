@@ -206,7 +206,9 @@ def _keywords(q, layer, ins, kw):
         if k not in known: raise _Usage(_near(str(k), known, 'keyword'))
     if {'data','params'} & given.keys():
         try: s = adapt(layer, ins)
-        except Exception: return kw | given   # check_layer will say why
+        except BaseException as e:   # check_layer will say why; a backward may call sys.exit
+            if isinstance(e, KeyboardInterrupt): raise
+            return kw | given
         n = s.n_in
         if 'data' in given: given['data'] = _pick('--data', q['data'], s.names[:n], n)
         if 'params' in given: given['params'] = _pick('--params', q['params'], s.names[n:])
