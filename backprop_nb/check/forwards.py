@@ -93,7 +93,6 @@ class LayerAdapter:
     def skip(self):
         "How many arguments of forward come before the inputs"
         return 0
-    def look(self):   "Find out how the forward is to be called, and what it returns"
     def decide(self): "Find out how the backward is to be read"
     @property
     def taken(self):

@@ -143,13 +143,14 @@ def __repr__(self:Report): return str(self)
 #| code-fold: true
 @patch
 def _repr_html_(self:Report):
-    left = '<td style="text-align:left">'   # Jupyter has the cells at the right
+    left = '<td style="text-align:left;vertical-align:top">'   # Jupyter has the cells at the right
+    name = left.replace(';', ';white-space:nowrap;padding-right:.8em;')
     def esc(s): return re.sub('`([^`]+)`', r'<code>\1</code>', html.escape(s))
     def row(r):
         more = f'<br><i>{esc(r.advice)}</i>' if r.advice and r.ok is False else ''
         mark = f'<b>{r.verdict}</b>' if r.ok is False else r.verdict
         tr = '<tr style="opacity:.75">' if r.ok else '<tr>'
-        return (f'{tr}{left}<code>{esc(r.what)}</code></td>{left}{mark}</td>'
+        return (f'{tr}{name}<code>{esc(r.what)}</code></td>{name}{mark}</td>'
                 f'{left}{esc(r.says)}{more}</td></tr>')
     also = [self.problem] if self.problem and self.wrong else []
     notes = ''.join(f'<li>{esc(n)}</li>' for n in [*also, *self.notes])
