@@ -245,7 +245,8 @@ def copy(self:LayerAdapter, dtype=torch.float64, values=None):
     def fresh(i, v):
         if not torch.is_tensor(v): return c(v)
         if i in big and v is self.values[i]: return torch.as_tensor(big[i][1])
-        return v.detach().clone().to(dtype if dtype and is_float(v) else v.dtype)
+        v = v.detach().clone(memory_format=torch.contiguous_format)   # or random masks would differ
+        return v.to(dtype if dtype and is_float(v) else v.dtype)
     new.values = [fresh(i, v) for i,v in enumerate(vals)]
     new.held = self.held.mapped(there)
     new.place(new.values)
