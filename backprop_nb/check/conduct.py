@@ -193,8 +193,10 @@ def strided(check):
     if r.out is not None and differ(check, r.out, at.out, 0, at):
         return check.note('layout', None, 'on non-contiguous input its output differs: random numbers '
                           'are drawn in another order, perhaps')
+    if r.error:
+        return check.note('layout', None, f'on non-contiguous input the backward pass raised {r.error}')
     ids = [i for i in needed(check) if r.out is not None and differ(check, r.got[i], at.got[i], i, at)]
-    r.judged = {(i,check.end): Judged(1., None) for i in ids} if not r.error else {}
+    r.judged = {(i,check.end): Judged(1., None) for i in ids}
     compare(check, 'layout', r, 'non-contiguous input is fine', 'wrong on non-contiguous input')
 
 # %% ../../nbs/check/conduct.ipynb #ab19abb4

@@ -8,7 +8,8 @@ __all__ = ['Judged', 'rounding_error', 'judge_kind', 'judge', 'judge_slopes']
 # %% ../../nbs/check/judge.ipynb #3dce0a03
 import math, torch
 from ..core.compare import rel_err
-from .adapters import clones, is_float
+from .adapters import is_float
+from .differences import rms
 from .oracle import *
 
 # %% ../../nbs/check/judge.ipynb #3dce0a06
@@ -24,8 +25,10 @@ class Judged:
 # %% ../../nbs/check/judge.ipynb #3dce0a08
 def rounding_error(check, r, i, times=6):
     "How far other last digits move each number of gradient i: a tensor of its shape"
-    o,g,noise = check.oracle,torch.Generator().manual_seed(0),torch.zeros_like(r.want)
+    o,g = check.oracle,torch.Generator().manual_seed(0)
     eps = 1e-15 if r.out.dtype==torch.float64 and not o.coarse else 1e-7
+    size = min(1., rms(r.out)/rms(r.values[i]))*r.cot.abs().max()   # of a derivative, at most 1
+    noise = torch.full_like(r.want, eps/4*size.item())
     def last(v): return v*(1 + eps*torch.randn(v.shape, generator=g, dtype=v.dtype).to(v.device))
     def moved(a, b): return (a.double() - b.double()).abs().nan_to_num()
     for _ in range(times):

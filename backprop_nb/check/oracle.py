@@ -143,6 +143,7 @@ def _agree(a, w, e):
 def beside(self:Oracle, i, values, cot, auto, raised=None):
     "Along the value itself, where single elements cannot move: True if that says nothing, too"
     x = values[i]
+    if not x.any(): return True   # zero has no multiples
     V = torch.stack([x, *([(x + x.mT)*.5] if x.ndim > 1 and x.shape[-1]==x.shape[-2] else [])])
     try: D,E = derivatives(self.f(i, values), x, V, 1e-5, self.noise(values))
     except Exception: D = torch.tensor(math.nan)
