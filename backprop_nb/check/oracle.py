@@ -143,11 +143,10 @@ def _agree(a, w, e):
 def beside(self:Oracle, i, values, cot, auto, raised=None):
     "Along the value itself, where single elements cannot move: True if that says nothing, too"
     x = values[i]
-    if not x.any(): return True   # zero has no multiples
     V = torch.stack([x, *([(x + x.mT)*.5] if x.ndim > 1 and x.shape[-1]==x.shape[-2] else [])])
     try: D,E = derivatives(self.f(i, values), x, V, 1e-5, self.noise(values))
     except Exception: D = torch.tensor(math.nan)
-    if auto is None or D.isnan().any() or \
+    if auto is None or not x.any() or D.isnan().any() or \
        not _agree(_dot(V, auto), _dot(D, cot), _dot(E, cot.abs())).all():
         if raised: raise Problem(f'beside the given values its forward pass raised {raised}')
         return True
