@@ -256,7 +256,7 @@ def known(self:LayerCheck, values, cot):
 @patch
 def first_runs(self:LayerCheck):
     "Two cotangents, rows in another order, fewer rows"
-    self.runs = []
+    self.runs,self.fewer = [],[]   # with fewer rows: along a guessed axis for the diagnosis alone
     first = self.add(self.values, self.cot0)
     if isinstance(first, str): raise Problem(first)
     self.add(self.values, graded_cotangent(self.cot0, 5), 'another cotangent')
@@ -264,7 +264,6 @@ def first_runs(self:LayerCheck):
     ids = self.batch.ids if self.batch else ()
     if not self.step(): return
     if ids: self.add(self.batch.cut(self.values, None), None, 'rows in another order', 2)
-    self.fewer = []   # runs with fewer rows: those along a guessed axis are for the diagnosis alone
     for b in (self.batch, self.batch and self.batch.guess):
         if b is None or b.n < 2: continue
         r = self.add(b.cut(self.values, b.n - (2 if b.n > 3 else 1)), None, 'fewer rows', 3)
