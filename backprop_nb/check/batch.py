@@ -7,7 +7,6 @@ __all__ = ['Batch', 'find_batch']
 
 # %% ../../nbs/check/batch.ipynb #ba7c4003
 import torch
-from fastcore.basics import patch
 from ..core.compare import rel_err
 from .adapters import Problem
 from .points import is_constant

@@ -9,7 +9,6 @@ __all__ = ['Breach', 'check_contract']
 import torch
 from functools import partial
 from types import SimpleNamespace
-from unittest.mock import patch as mock
 from ..core.compare import test_grad
 from ..modules import Module, Sequential, forward_only, hooked
 from .adapters import adapt, clones, data_names, is_float, memory_names, seeded

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['memory_names', 'Problem', 'Raised', 'describe_error', 'is_float', 'is_array', 'floats', 'is_number', 'clones',
-           'inside', 'put', 'get', 'Place', 'walk', 'Copier', 'convert', 'find_generators', 'Held', 'seeded',
-           'others_seeded', 'others_state', 'clear_grads']
+           'on_floats', 'inside', 'put', 'get', 'Place', 'walk', 'Copier', 'convert', 'find_generators', 'Held',
+           'seeded', 'others_seeded', 'others_state', 'clear_grads']
 
 # %% ../../nbs/check/copies.ipynb #33ce7821
-import copy, dis, enum, functools, inspect, random, sys, types, numpy as np, torch
+import copy, dis, enum, random, sys, types, numpy as np, torch
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
@@ -46,6 +46,10 @@ def is_number(v):
 def clones(vs):
     "A list of the values, each tensor cloned"
     return [v.clone() if torch.is_tensor(v) else v for v in vs]
+
+def on_floats(f, vs, *args):
+    "A list of the values, f of each tensor of floating-point numbers"
+    return [f(v, *args) if is_float(v) else v for v in vs]
 
 # %% ../../nbs/check/copies.ipynb #9ae71f63
 #| code-fold: true
@@ -351,7 +355,7 @@ def _set_state(g, s):
 class Held:
     "What a layer holds, so that it can be put back as it was"
     def __init__(self, layer):
-        self.seen,fs = {},[]
+        self.seen = {}
         self.arrays = [v for *_,v in walk(layer, seen=self.seen)]
         fixed = tuple,*_callables
         self.things = [o for o in self.seen.values() if not (isinstance(o, fixed) or _closed(o))]

@@ -8,9 +8,9 @@ __all__ = ['Judged', 'rounding_error', 'judge_kind', 'judge', 'judge_slopes']
 # %% ../../nbs/check/judge.ipynb #3dce0a03
 import math, torch
 from ..core.compare import rel_err
-from .adapters import is_float
+from .adapters import is_float, on_floats
 from .differences import rms
-from .oracle import *
+from .points import other_digits
 
 # %% ../../nbs/check/judge.ipynb #3dce0a06
 class Judged:
@@ -29,10 +29,9 @@ def rounding_error(check, r, i, times=6):
     eps = 1e-15 if r.out.dtype==torch.float64 and not o.coarse else 1e-7
     size = min(1., rms(r.out)/rms(r.values[i]))*r.cot.abs().max()   # of a derivative, at most 1
     noise = torch.full_like(r.want, eps/4*size.item())
-    def last(v): return v*(1 + eps*torch.randn(v.shape, generator=g, dtype=v.dtype).to(v.device))
     def moved(a, b): return (a.double() - b.double()).abs().nan_to_num()
     for _ in range(times):
-        vals,sent = [last(v) if is_float(v) else v for v in r.values],last(r.sent)
+        vals,sent = on_floats(other_digits, r.values, eps, g),other_digits(r.sent, eps, g)
         want = o.autograd(vals, check.meant(sent), o.s.raw) if r.auto else None
         if want is not None: noise = torch.maximum(noise, moved(want[i], r.want))
         got = check.run_at(vals, sent).got[i]

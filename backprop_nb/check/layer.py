@@ -198,12 +198,13 @@ def _from_zeros(bwd, m, out, *args):
 
 # %% ../../nbs/check/layer.ipynb #71bcf0c8
 @patch
-def ignores(self:LayerCheck, i):
+def ignores(self:LayerCheck):
     "Is this a loss whose rule does not look at out.g, because a chain ends there?"
     if self.cot0.ndim or by_autograd(self.l): return False
     vals = self.telling()
-    a,b = [self.run_at(vals, c).got[i] for c in (self.cot0, 3*self.cot0)]
-    return torch.is_tensor(a) and bool(a.any()) and torch.is_tensor(b) and same_values(a, b)
+    a,b = [self.run_at(vals, c).got for c in (self.cot0, 3*self.cot0)]
+    def same(a, b): return torch.is_tensor(a) and bool(a.any()) and torch.is_tensor(b) and same_values(a, b)
+    return any(same(a[i], b[i]) for i in self.needing)
 
 # %% ../../nbs/check/layer.ipynb #ac57c5f5
 @patch
@@ -219,18 +220,17 @@ def report(self:LayerCheck):
 def gather(self:LayerCheck):
     "All rows"
     first = self.start()
-    self.exclude_targets([first])
+    self.exclude_targets(first)
     if not any(self.s.need): raise Problem('no input and no parameter gets a gradient')
     self.move_off_kinks()
     self.choose_reading()
     self.first_runs()
-    need = [i for i,n in enumerate(self.s.need) if n]
-    if not any(r.error for r in self.runs): self.end = any(self.ignores(i) for i in need)
+    if not any(r.error for r in self.runs): self.end = self.ignores()
     if self.step(): self.move_constants()
     self.drop_raised()
     if not any(r.error for r in self.runs): self.draw_anew()
     self.drop_raised()
-    for i in need:
+    for i in self.needing:
         self.step()
         self.gradient(i)
     if any(r.error for r in self.runs): return
@@ -263,7 +263,7 @@ def look_at_method(self:LayerCheck):
     if m is None: return
     try: r = run_fresh(m, self.values[:m.n_in] + m.values[m.n_in:], self.cot0, self.dtype)
     except Exception: return
-    ids = [i for i,n in enumerate(self.s.need[:m.n_in]) if n and r.got[i] is not None]
+    ids = [i for i in self.needing if i < m.n_in and r.got[i] is not None]
     if r.error or not ids: return
     want = {i: self.oracle.vjp(self.values, self.meant(self.cot0), i) for i in ids}
     off = [self.s.names[i] for i,w in want.items() if w is not None
@@ -278,7 +278,7 @@ def drop_raised(self:LayerCheck):
     "Where the backward pass raised at values of our own making only, that is a note"
     ours = ['constants moved','drawn anew']
     fine = [r for r in self.runs if not r.error and r.why not in ours]
-    if any(not self.judge(r, i).ok for r in fine for i,n in enumerate(self.s.need) if n):
+    if any(not self.judge(r, i).ok for r in fine for i in self.needing):
         ours.append('fewer rows')   # it is wrong at full size, where more can be said
     for r in [r for r in self.runs if r.error and r.why in ours]:
         self.runs.remove(r)

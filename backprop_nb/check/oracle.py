@@ -27,8 +27,7 @@ class Oracle:
     ):
         self.s,self.memory,self.auto,self.how,self.kinks,self.seen = s,{},{},{},{},{}
         self.ties,self.values,self.cost = {},values,self.price(values)
-        noise = self.noise(values)
-        self.coarse = noise.median().item() > 1e-12*rms(s.raw(values).detach())
+        self.coarse = self.noise(values).median().item() > 1e-12*rms(s.raw(values).detach())
         auto = self.autograd(values, cot)
         for i,n in enumerate(s.need):
             if n: self.first(i, values, cot, auto and auto[i])
@@ -69,9 +68,15 @@ def noise(self:Oracle, values):
 @patch
 def price(self:Oracle, values):
     "Seconds that one forward pass takes where many cannot be stacked; 0 where they can"
+    if not self.s.numpy: return 0.
     t = perf_counter()
     self.s.raw(values)
-    return perf_counter() - t if getattr(self.s, 'numpy', False) else 0.
+    return perf_counter() - t
+
+@patch
+def settings(self:Oracle, values, h=1.):
+    "The step of differences at these values, stretched by h, and what goes with it"
+    return dict(h=h*(3e-2 if self.coarse else 1e-5), wide=self.coarse, noise=self.noise(values))
 
 @patch
 def full(self:Oracle, i, values, cot):
@@ -82,9 +87,8 @@ def full(self:Oracle, i, values, cot):
 @patch
 def numeric(self:Oracle, i, values, cot, h=1.):
     "The gradient of value i by differences, and bounds of its errors; `h` stretches the step"
-    kw = dict(wide=self.coarse, noise=self.noise(values), errors=True)
-    step = h*(3e-2 if self.coarse else 1e-5)
-    J,E = self.kept((i,h), values, lambda: numeric_jac(self.f(i, values), values[i], step, **kw))
+    J,E = self.kept((i,h), values, lambda: numeric_jac(
+        self.f(i, values), values[i], errors=True, **self.settings(values, h)))
     c,shape = cot.flatten().double(),values[i].shape
     use = c != 0   # a kink in an output that does not count is none
     def times(J, c): return J.reshape((*shape, -1))[...,use].double() @ c[use]
@@ -94,7 +98,7 @@ def numeric(self:Oracle, i, values, cot, h=1.):
 @patch
 def autograd(self:Oracle, values, cot, f=None):
     "Gradients of all values through `f`, the raw forward; None where torch cannot"
-    if f is None: 
+    if f is None:
         return self.kept(('autograd',), [*values, cot],
                          lambda: self.autograd(values, cot, self.s.raw))
     ids = [i for i,n in enumerate(self.s.need) if n]
@@ -134,6 +138,10 @@ def _dot(V, g):
     return V.reshape(len(V), -1).double() @ g.flatten().double()
 
 # %% ../../nbs/check/oracle.ipynb #ffebd5be
+def _agree_along(V, a, D, E, cot):
+    "Has the gradient a the slopes D, with errors E, along all of V?"
+    return bool(_agree(_dot(V, a), _dot(D, cot), _dot(E, cot.abs())).all())
+
 def _agree(a, w, e):
     "Which numbers of a are those of w, up to the error e; where w is nan anything goes"
     return ((a - w).abs() <= 1e-5*a.abs() + 10*e) | w.isnan()
@@ -146,8 +154,7 @@ def beside(self:Oracle, i, values, cot, auto, raised=None):
     V = torch.stack([x, *([(x + x.mT)*.5] if x.ndim > 1 and x.shape[-1]==x.shape[-2] else [])])
     try: D,E = derivatives(self.f(i, values), x, V, 1e-5, self.noise(values))
     except Exception: D = torch.tensor(math.nan)
-    if auto is None or not x.any() or D.isnan().any() or \
-       not _agree(_dot(V, auto), _dot(D, cot), _dot(E, cot.abs())).all():
+    if auto is None or not x.any() or D.isnan().any() or not _agree_along(V, auto, D, E, cot):
         if raised: raise Problem(f'beside the given values its forward pass raised {raised}')
         return True
     self.auto[i],self.how[i] = True,'autograd; differences along the value itself alone'
@@ -173,7 +180,7 @@ def along_tie(self:Oracle, i, values, cot, auto):
     if tie is None: return
     V = torch.stack([tie[1](v)*rms(x) for v in torch.randn(8, *x.shape, generator=g).to(x)])
     D,E = derivatives(self.f(i, values), x, V, 1e-5, self.noise(values))
-    if _agree(_dot(V, auto), _dot(D, cot), _dot(E, cot.abs())).all():
+    if _agree_along(V, auto, D, E, cot):
         self.auto[i],self.ties[i] = True,tie
         self.kinks[i],self.seen[i] = torch.zeros_like(self.kinks[i]),torch.ones_like(self.seen[i])
         self.how[i] = f'autograd, and differences in 8 {tie[0]} directions, as the value is'
@@ -187,8 +194,8 @@ def across(self:Oracle, i, x, g):
 # %% ../../nbs/check/oracle.ipynb #5c0ffee2
 class Directions:
     "Slopes of a large value: along V, and of single elements `ids` (`few` of them); D, errors E"
-    def __init__(self, f, x, noise, wide, few, seed):
-        kw,g,n = dict(h=3e-2 if wide else 1e-5, wide=wide, noise=noise),_seeded(seed),2 if x.numel() > 2**18 else 3 if few else 8
+    def __init__(self, f, x, few, seed, **kw):
+        g,n = _seeded(seed),2 if x.numel() > 2**18 else 3 if few else 8
         V,D,E = directional(f, x, n, seed, **kw)
         self.seen = torch.ones(x.shape, dtype=torch.bool)
         self.good = ~D.isnan().any(0)
@@ -230,7 +237,7 @@ def directions(self:Oracle, i, values):
     "The slopes of large value i at these values"
     few = values[i].numel() > 2**18 or self.cost > 3e-4 or values is not self.values
     return self.kept((i,'directions'), values, lambda: Directions(
-        self.f(i, values), values[i], self.noise(values), self.coarse, few, i))
+        self.f(i, values), values[i], few, i, **self.settings(values)))
 
 @patch
 def by_directions(self:Oracle, i, values, cot, auto):
@@ -253,14 +260,12 @@ def holds(self:Oracle, i, values, cot):
     x,g = values[i],_seeded(i + 7)
     V = torch.randn(2, *x.shape, generator=g, dtype=x.dtype).to(x.device)*step_scales(x)
     if i in self.ties and (tie := find_tie(x)): V = torch.stack([tie[1](v) for v in V])
-    kw = dict(h=3e-2 if self.coarse else 1e-5, wide=self.coarse, noise=self.noise(values))
-    try: D,E = derivatives(self.f(i, values), x, V, **kw)
+    try: D,E = derivatives(self.f(i, values), x, V, **self.settings(values))
     except Exception: return False
     good = ~D.isnan().any(0)
     c = cot*good
     a = self.autograd(values, c)
-    return a is not None and bool(_agree(_dot(V, a[i]), _dot(D.nan_to_num(), c),
-                                         _dot(E.nan_to_num(), c.abs())).all())
+    return a is not None and _agree_along(V, a[i], D.nan_to_num(), E.nan_to_num(), c)
 
 # %% ../../nbs/check/oracle.ipynb #e3ad5593
 @patch

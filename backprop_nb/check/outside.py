@@ -9,7 +9,7 @@ __all__ = ['hypothesis_cotangent', 'hypothesis_values', 'hypothesis_other', 'hyp
 # %% ../../nbs/check/outside.ipynb #49ac909e
 import itertools, torch
 from .adapters import is_float
-from .diagnosis import Guess, ask, diagnose, hypothesis, known, multiple
+from .diagnosis import Guess, diagnose, hypothesis, known, multiple
 from .inside import at_cot, changed, layer_slope, mixed_up
 from .trace import is_mask
 from .unclear import close

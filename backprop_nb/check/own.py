@@ -42,11 +42,6 @@ class OwnBackward(LayerAdapter):
         return '; '.join([*self.notes, *[f'the backward is {way!r}']*odd])
 
 @patch
-def f_raw(self:OwnBackward):
-    "Of (f, f_fwd, f_bwd) the first is the raw forward"
-    return 0 if isinstance(self.layer, tuple) and len(self.layer)==3 else self.f
-
-@patch
 def raw_call(self:OwnBackward, args):
     "The forward pass alone"
     if isinstance(self.layer, Module): return self.layer.forward(*args)

@@ -73,6 +73,11 @@ def note(self:LayerCheck, what, ok, says, advice='', kinds=(), err=None, coverag
     "Add a row to the report"
     self.rows.append(Row(what, ok, says, advice, err, kinds, coverage))
 
+@patch(as_prop=True)
+def needing(self:LayerCheck):
+    "The numbers of the values that need a gradient"
+    return [i for i,n in enumerate(self.s.need) if n]
+
 @patch
 def step(self:LayerCheck):
     "One more piece of work is done: is there time for another?"
@@ -164,11 +169,11 @@ def _close(a, b):
 
 # %% ../../nbs/check/runs.ipynb #8ad2dff4
 @patch
-def exclude_targets(self:LayerCheck, runs):
-    "Inputs that have the name of data, and get no gradient in any first run, need none"
+def exclude_targets(self:LayerCheck, first):
+    "Inputs that have the name of data, and get no gradient in the first run, need none"
     names = data_names | ({'y','t','Y','T'} if not self.cot0.ndim else set())
     for i,o in enumerate(self.s.names[:self.s.n_in]):
-        if self.s.need[i] and o in names and all(r.got[i] is None and not r.error for r in runs):
+        if self.s.need[i] and o in names and first.got[i] is None and not first.error:
             self.s.need[i] = self.l.need[i] = False
             self.note(o, None, 'gets no gradient, as data should')
 
@@ -176,15 +181,15 @@ def exclude_targets(self:LayerCheck, runs):
 @patch
 def telling(self:LayerCheck):
     "Values at which a gradient is not zero: the given ones, or some that are drawn"
-    g,need = torch.Generator().manual_seed(17),[i for i,n in enumerate(self.s.need) if n]
+    g = torch.Generator().manual_seed(17)
     def tells(vals):
-        ws = [self.oracle.vjp(vals, self.meant(self.cot0), i) for i in need]
+        ws = [self.oracle.vjp(vals, self.meant(self.cot0), i) for i in self.needing]
         return any(w is None or w.nan_to_num().any() for w in ws)
-    for size in 1.,.3,3.:
-        if tells(self.values): break
+    for size in () if tells(self.values) else (1.,.3,3.):
         vals = [redraw(v, g, None, size) if n else v for v,n in zip(self.values, self.s.need)]
         try:
-            if self.forward(vals).isfinite().all() and self.forward(vals).shape==self.cot0.shape and tells(vals): return vals
+            out = self.forward(vals)
+            if out.isfinite().all() and out.shape==self.cot0.shape and tells(vals): return vals
         except Exception: pass
     return self.values
 
@@ -196,11 +201,9 @@ def choose_reading(self:LayerCheck):
         try: r = self.run_at(vals, random_cotangent(self.cot0, 9))
         except Problem: return -2
         if r.error: return -1
-        self.end = not r.out.ndim and self.end
-        js = [self.judge(r, i) for i,n in enumerate(self.s.need) if n]
-        return sum(j.ok for j in js)
-    vals = self.telling()
+        return sum(self.judge(r, i).ok for i in self.needing)
     if len(self.l.readings) > 1:
+        vals = self.telling()
         self.l.take(max(range(len(self.l.readings)), key=right))   # the first of the best
     if self.l.taken and self.l.taken not in self.l.notes: self.notes.append(f'taken as: {self.l.taken}')
 
@@ -229,7 +232,7 @@ def move_off_kinks(self:LayerCheck):
 
 # %% ../../nbs/check/runs.ipynb #c4f5af27
 @patch
-def add(self:LayerCheck, values, cot=None, why='', seed=0):
+def try_at(self:LayerCheck, values, cot=None, why='', seed=0):
     "Make a run at these values: the Run, or a sentence that says why there is none"
     try:
         out = self.forward(values)
@@ -238,16 +241,22 @@ def add(self:LayerCheck, values, cot=None, why='', seed=0):
     except Problem as e: return str(e)
     r.why,r.distrust = why,set()
     if values is not self.values and 'rows' not in why:
-        need = [i for i,n in enumerate(self.s.need) if n]
-        r.distrust = {i for i in need if not self.oracle.holds(i, values, self.meant(r.cot))}
-    self.runs.append(r)
+        cot = self.meant(r.cot)
+        r.distrust = {i for i in self.needing if not self.oracle.holds(i, values, cot)}
+    return r
+
+@patch
+def add(self:LayerCheck, *args):
+    "The same, and the run counts"
+    r = self.try_at(*args)
+    if isinstance(r, Run): self.runs.append(r)
     return r
 
 @patch
 def known(self:LayerCheck, values, cot):
     "The cotangent without the outputs of which large values do not know the slope"
-    for i,n in enumerate(self.s.need):
-        if n and not self.oracle.auto[i] and not self.oracle.full(i, values, cot):
+    for i in self.needing:
+        if not self.oracle.auto[i] and not self.oracle.full(i, values, cot):
             try: cot = cot*self.oracle.directions(i, values).good.view(cot.shape)
             except Exception: pass
     return cot
@@ -261,15 +270,14 @@ def first_runs(self:LayerCheck):
     if isinstance(first, str): raise Problem(first)
     self.add(self.values, graded_cotangent(self.cot0, 5), 'another cotangent')
     self.batch = find_batch(self, self.axis)
-    ids = self.batch.ids if self.batch else ()
     if not self.step(): return
-    if ids: self.add(self.batch.cut(self.values, None), None, 'rows in another order', 2)
+    if self.batch: self.add(self.batch.cut(self.values, None), None, 'rows in another order', 2)
     for b in (self.batch, self.batch and self.batch.guess):
         if b is None or b.n < 2: continue
-        r = self.add(b.cut(self.values, b.n - (2 if b.n > 3 else 1)), None, 'fewer rows', 3)
+        r = self.try_at(b.cut(self.values, b.n - (2 if b.n > 3 else 1)), None, 'fewer rows', 3)
         if isinstance(r, str): continue
         self.fewer.append(r)
-        if not b.sure: self.runs.remove(r)
+        if b.sure: self.runs.append(r)
 
 # %% ../../nbs/check/runs.ipynb #c0db326b
 @patch
@@ -291,7 +299,7 @@ def move_constants(self:LayerCheck):
 @patch
 def draw_anew(self:LayerCheck, rounds=8):
     "Runs at other values, until something was compared in every element, or nothing more is found"
-    g,need = torch.Generator().manual_seed(13),[i for i,n in enumerate(self.s.need) if n]
+    g,need = torch.Generator().manual_seed(13),self.needing
     def lacking():
         "The elements of each value that were never seen; a few among very many may be left"
         left = {i: ~self.seen(i) for i in need}
@@ -347,12 +355,11 @@ def seen(self:LayerCheck, i):
 def best(self:LayerCheck):
     "Of the runs of the given size, the one in which most was seen; the first of those"
     def sizes(values): return [getattr(v, 'shape', None) for v in values]
-    def number(r): return sum(int(self.judge(r, i).seen.sum()) for i,n in enumerate(self.s.need) if n)
+    def number(r): return sum(int(self.judge(r, i).seen.sum()) for i in self.needing)
     same = [r for r in self.runs if sizes(r.values)==sizes(self.values) and r.why != 'another cotangent']
     return max(same, key=number)
 
 @patch
 def any_wrong(self:LayerCheck):
     "Is some gradient wrong already?"
-    return any(r.error or not self.judge(r, i).ok for r in self.runs
-               for i,n in enumerate(self.s.need) if n)
+    return any(r.error or not self.judge(r, i).ok for r in self.runs for i in self.needing)

@@ -6,7 +6,6 @@
 __all__ = ['simple', 'composite', 'table', 'verdict', 'cases', 'named', 'explain_all', 'check_example']
 
 # %% ../../nbs/check/scoreboard.ipynb #00c6172b
-import sys
 from unittest.mock import patch as mock
 from .diagnosis import Diagnosis, ask, explain, hypotheses
 from .layer import check_layer
